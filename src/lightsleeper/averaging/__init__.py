@@ -1,0 +1,19 @@
+"""Weight averaging that moves training: optimizers that wrap any torch optimizer, and streaming statistics of weights.
+
+It knows nothing of sensors and needs only torch.
+"""
+
+from lightsleeper.averaging.batch_norm import BatchNormRefresh, reestimate_batch_norm
+from lightsleeper.averaging.periodic import PSWA, PSWM, PWALKS
+from lightsleeper.averaging.statistics import WeightDistribution
+from lightsleeper.averaging.wrapper import NonFiniteLossError
+
+__all__ = [
+    "PSWA",
+    "PSWM",
+    "PWALKS",
+    "BatchNormRefresh",
+    "NonFiniteLossError",
+    "WeightDistribution",
+    "reestimate_batch_norm",
+]

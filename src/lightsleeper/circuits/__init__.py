@@ -1,0 +1,30 @@
+"""Analog blocks as physics: equations, compiled kernels and the whole first stage; useful alone."""
+
+from lightsleeper.circuits.blocks import (
+    Amplifier,
+    Comparator,
+    Compressor,
+    EnvelopeDetectors,
+    FilterBank,
+    Integrator,
+    Microphone,
+    NeuralNetwork,
+    Process,
+)
+from lightsleeper.circuits.frontend import CONTROL_RATE_HZ, FrontEnd
+from lightsleeper.circuits.stream import FrontEndStream
+
+__all__ = [
+    "CONTROL_RATE_HZ",
+    "Amplifier",
+    "Comparator",
+    "Compressor",
+    "EnvelopeDetectors",
+    "FilterBank",
+    "FrontEnd",
+    "FrontEndStream",
+    "Integrator",
+    "Microphone",
+    "NeuralNetwork",
+    "Process",
+]

@@ -1,0 +1,161 @@
+"""The whole first stage: microphone volts in, wake decision out, with its power and its area."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsleeper.circuits.blocks import (
+    Amplifier,
+    Comparator,
+    Compressor,
+    EnvelopeDetectors,
+    FilterBank,
+    Integrator,
+    Microphone,
+    NeuralNetwork,
+    Process,
+)
+from lightsleeper.errors import InputError
+
+__all__ = ["CONTROL_RATE_HZ", "FrontEnd", "frame_fraction", "interpolation_taps", "oversampling_for"]
+
+CONTROL_RATE_HZ = 250.0
+"""Rate at which the envelopes reach the network: far above the slowest, and twice the fastest, time constant."""
+
+
+def oversampling_for(rate_hz: float, top_hz: float) -> int:
+    """Smallest integer factor that puts the simulation rate at 4x the top centre frequency or more."""
+    if top_hz >= rate_hz / 2:
+        raise InputError(f"a band at {top_hz:.0f} Hz needs recordings above {2 * top_hz:.0f} Hz; these are at {rate_hz:.0f} Hz")
+    return max(1, math.ceil(4.0 * top_hz / rate_hz))
+
+
+def interpolation_taps(factor: int, *, per_phase: int = 24) -> NDArray[np.float32]:
+    """Polyphase causal low-pass that raises the rate by `factor`, shape (factor, per_phase); identity for 1."""
+    from scipy.signal import firwin  # noqa: PLC0415  scipy.signal takes a second to import
+
+    if factor == 1:
+        return np.eye(1, per_phase, dtype=np.float32)
+    prototype = factor * firwin(factor * per_phase, 1.0 / factor, window=("kaiser", 5.0))
+    return np.ascontiguousarray(prototype.reshape(per_phase, factor).T, dtype=np.float32)
+
+
+def frame_fraction(time_s: float, rate_hz: float) -> float:
+    """Fraction per step of a one-pole with time constant `time_s`: 1 - exp(-1 / (tau f))."""
+    return -math.expm1(-1.0 / (time_s * rate_hz))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrontEnd:
+    """An analog first stage: amplifier, filter bank, envelopes, logarithm, network, integrator, comparator."""
+
+    network: NeuralNetwork
+    process: Process = field(default_factory=Process)
+    microphone: Microphone = field(default_factory=Microphone)
+    amplifier: Amplifier = field(default_factory=Amplifier)
+    bank: FilterBank = field(default_factory=FilterBank)
+    envelopes: EnvelopeDetectors = field(default_factory=EnvelopeDetectors)
+    compressor: Compressor = field(default_factory=Compressor)
+    integrator: Integrator = field(default_factory=Integrator)
+    comparator: Comparator = field(default_factory=Comparator)
+
+    def __post_init__(self) -> None:
+        inputs = 3 * self.bank.bands
+        if self.network.hidden_weight.shape[1] != inputs:
+            raise InputError(
+                f"network has {self.network.hidden_weight.shape[1]} inputs; {self.bank.bands} bands give {inputs}"
+            )
+        if self.envelopes.times_s().shape[1] != self.bank.bands:
+            raise InputError(f"envelope detectors: give one time constant for each of the {self.bank.bands} bands")
+
+    def power_w(self) -> dict[str, float]:
+        """Power by block, in W; the sum is the stage's."""
+        vdd = self.process.supply_v
+        inputs = 3 * self.bank.bands
+        return {
+            "amplifier": vdd * self.amplifier.current_a(self.process),
+            "filters": float(self.bank.band_power_w(self.process).sum()),
+            "envelopes": self.envelopes.power_w(self.process),
+            "logarithms": vdd * inputs * self.compressor.current_a,
+            "network": self.network.power_w(self.process),
+            "integrator": self.integrator.power_w(self.process),
+            "comparator": vdd * self.comparator.current_a,
+            "bias and reference": vdd * self.process.overhead_current_a,
+        }
+
+    def area_mm2(self) -> dict[str, float]:
+        """Area by block, in mm^2: capacitors plus `k` times the gates (2.12); pads excluded."""
+        cap, ota = self.process.capacitor_area_mm2, self.process.ota_area_mm2
+        bands = self.bank.bands
+        weights = self.network.hidden_weight.size + self.network.output_weight.size
+        return {
+            "amplifier": cap(20e-12) + ota(4),
+            "filters": bands * (cap(2 * self.bank.capacitance_f) + ota(4 * self.bank.linearisation)),
+            "envelopes": bands * (cap(3 * self.envelopes.capacitance_f) + ota(7)),
+            "logarithms": ota(3 * bands),
+            "network": ota(0.4 * weights + len(self.network.output_weight) + 1),
+            "integrator": cap(self.integrator.capacitance_f) + ota(2),
+            "comparator": ota(2),
+            "bias and reference": ota(10),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict of every parameter, names with units, ready for JSON."""
+        data = dataclasses.asdict(self)
+        for name in ("hidden_weight", "hidden_bias_v", "output_weight"):
+            data["network"][name] = np.asarray(data["network"][name]).tolist()
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`; InputError names a block or a parameter that is missing or unknown."""
+        kinds = {
+            "process": Process,
+            "microphone": Microphone,
+            "amplifier": Amplifier,
+            "bank": FilterBank,
+            "envelopes": EnvelopeDetectors,
+            "compressor": Compressor,
+            "network": NeuralNetwork,
+            "integrator": Integrator,
+            "comparator": Comparator,
+        }
+        if set(data) != set(kinds):
+            raise InputError(f"front end: expected the blocks {', '.join(kinds)}; got {', '.join(data)}")
+        blocks: dict[str, Any] = {}
+        for name, kind in kinds.items():
+            values = {key: tuple(v) if isinstance(v, list) else v for key, v in data[name].items()}
+            if kind is NeuralNetwork:
+                arrays = ("hidden_weight", "hidden_bias_v", "output_weight")
+                values |= {key: np.asarray(data[name][key], dtype=np.float64) for key in arrays}
+            try:
+                blocks[name] = kind(**values)
+            except TypeError as error:
+                raise InputError(f"front end, block {name}: {error}") from None
+        return cls(**blocks)
+
+    def simulate(
+        self, microphone_v: NDArray[np.floating[Any]], rate_hz: float, *, noise_seed: int | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Waveforms of one recording at every net.
+
+        Args:
+            microphone_v: (T,) voltage at the microphone's output.
+            rate_hz: its sample rate.
+            noise_seed: seed of the circuit's noise; None is noiseless.
+
+        Returns:
+            Net name -> V. `time_s` (F,) of the frames at `CONTROL_RATE_HZ`; `fast`, `slow`, `floor` and their logarithms
+            `log_fast`, `log_slow`, `log_floor` (bands, F); `hidden` (neurons, F); `score`, `integral` (F,); `wake` (F,),
+            0 or the supply. `filter_time_s` (N,) and `filter` (bands, N): the band-pass outputs at the simulation rate.
+        """
+        from lightsleeper.circuits.stream import FrontEndStream  # noqa: PLC0415  the stream is built from this class
+
+        stream = FrontEndStream(self, rows=1, rate_hz=rate_hz, noise_seed=noise_seed)
+        nets = stream.trace(np.asarray(microphone_v, dtype=np.float32)[None, :])
+        return {name: values[0] if values.ndim > 1 else values for name, values in nets.items()}

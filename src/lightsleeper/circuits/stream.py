@@ -1,0 +1,190 @@
+"""The first stage in time: state in, state out, in chunks of any length."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsleeper.circuits import kernels
+from lightsleeper.circuits.frontend import (
+    CONTROL_RATE_HZ,
+    FrontEnd,
+    frame_fraction,
+    interpolation_taps,
+    oversampling_for,
+)
+from lightsleeper.errors import InputError
+
+if TYPE_CHECKING:
+    from lightsleeper.circuits.blocks import Comparator
+
+__all__ = ["FrontEndStream", "compare"]
+
+Float32 = NDArray[np.float32]
+
+
+def compare(integral_v: Float32, comparator: "Comparator", *, awake: bool = False) -> NDArray[np.bool_]:
+    """Comparator with hysteresis over (T,) volts: True from the threshold up until threshold - hysteresis."""
+    above = integral_v > comparator.threshold_v
+    below = integral_v < comparator.threshold_v - comparator.hysteresis_v
+    events = np.where(above, 1, np.where(below, -1, 0))
+    marks = np.where(events != 0, np.arange(len(events)), -1)
+    last = np.maximum.accumulate(marks)
+    return np.where(last >= 0, events[np.maximum(last, 0)] > 0, awake)
+
+
+def _generator_words(seed: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Generator words of the columns, none of them 0 (xorshift would stay there), and input-noise seeds of the rows."""
+    words = np.random.SeedSequence(seed).generate_state(kernels.LANES + rows, dtype=np.uint32)
+    return np.maximum(words[: kernels.LANES], np.uint32(1)), words[kernels.LANES :]
+
+
+class FrontEndStream:
+    """Runs a `FrontEnd` over `rows` signals at once; each call goes on where the last one stopped.
+
+    The envelopes leave as means over one control frame, so samples that do not fill a frame wait for the next call:
+    whatever the chunks, the frames are the same to the bit.
+
+    Args:
+        frontend: the stage.
+        rows: number of signals side by side; rows x bands at most 128.
+        rate_hz: sample rate, a multiple of the control rate.
+        noise_seed: seed of the circuit's noise; None is noiseless.
+    """
+
+    def __init__(self, frontend: FrontEnd, *, rows: int, rate_hz: float, noise_seed: int | None = None) -> None:
+        self.frontend = frontend
+        self.rows = rows
+        bands = frontend.bank.bands
+        if rows * bands > kernels.LANES:
+            raise InputError(f"{rows} signals x {bands} bands exceed {kernels.LANES} columns; give fewer signals a call")
+        if rate_hz % CONTROL_RATE_HZ:
+            raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {CONTROL_RATE_HZ:g} Hz")
+        factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
+        self.rate_hz = rate_hz
+        self.step_rate_hz = rate_hz * factor
+        self.frame_samples = int(rate_hz / CONTROL_RATE_HZ)
+        self._hop = self.frame_samples * factor
+        self._taps = interpolation_taps(factor)
+        self._history = np.zeros((rows, self._taps.shape[1] - 1), np.float32)
+        self._coupled = np.zeros(rows, np.float32)
+        self._samples_done = 0
+        self._state = np.zeros((kernels.STATES, rows * bands), np.float32)
+        self._integral = np.zeros(rows, np.float32)
+        self._pending: Float32 = np.zeros((rows, 0), np.float32)
+        self._coefficients = np.tile(self._band_coefficients(), (1, rows))
+        self._step_noise = np.zeros((2, rows * bands), np.float32)
+        self._input_noise = 0.0
+        if noise_seed is not None:
+            noise = frontend.bank.step_noise_v(frontend.process, 1.0 / self.step_rate_hz)
+            self._step_noise = np.tile(noise, (1, rows)).astype(np.float32)
+            self._input_noise = self._input_noise_v()
+        seed = 0 if noise_seed is None else noise_seed
+        self._words, self._input_seeds = _generator_words(seed, rows)
+
+    def _band_coefficients(self) -> Float32:
+        rates = self.frontend.bank.step_coefficients(1.0 / self.step_rate_hz)
+        times = -np.expm1(-1.0 / (self.frontend.envelopes.times_s() * self.step_rate_hz))
+        return np.concatenate([rates, times]).astype(np.float32)
+
+    def _input_noise_v(self) -> float:
+        """Rms noise per sample: microphone and amplifier densities over the recording's bandwidth."""
+        microphone, amplifier = self.frontend.microphone, self.frontend.amplifier
+        nyquist = self.rate_hz / 2.0
+        microphone_v = microphone.noise_pa * microphone.sensitivity_v_per_pa * np.sqrt(nyquist / 20_000.0)
+        amplifier_v = amplifier.noise_v * np.sqrt(nyquist / amplifier.bandwidth_hz)
+        return float(np.hypot(microphone_v, amplifier_v))
+
+    def drive(self, samples_v: Float32) -> Float32:
+        """Amplifier and input transconductors: (rows, T) volts at the microphone -> (rows, T x oversampling) V."""
+        frontend = self.frontend
+        drive_v = np.empty((self.rows, samples_v.shape[1] * self._taps.shape[0]), np.float32)
+        kernels.amplify(
+            samples_v,
+            self._taps,
+            frontend.amplifier.gain,
+            frontend.amplifier.clip_v,
+            frame_fraction(1.0 / (2.0 * np.pi * frontend.amplifier.corner_hz), self.step_rate_hz),
+            frontend.bank.range_v(frontend.process),
+            self._input_noise,
+            self._input_seeds,
+            self._samples_done,
+            self._history,
+            self._coupled,
+            drive_v,
+        )
+        self._samples_done += samples_v.shape[1]
+        return drive_v
+
+    def envelopes(self, samples_v: Float32, *, keep: bool = False) -> tuple[Float32, Float32]:
+        """Hop means of the envelopes (F, 3, rows x bands) and, if `keep`, the states after every step (N, 5, rows x bands)."""
+        joined = np.concatenate([self._pending, samples_v], axis=1)
+        usable = joined.shape[1] // self.frame_samples * self.frame_samples
+        self._pending = joined[:, usable:]
+        drive_v = self.drive(np.ascontiguousarray(joined[:, :usable]))
+        frames = usable // self.frame_samples
+        outputs = np.empty((frames, 3, self._state.shape[1]), np.float32)
+        trace = np.empty((drive_v.shape[1] if keep else 0, *self._state.shape), np.float32)
+        kernels.bank_forward(
+            drive_v,
+            self._coefficients,
+            self.frontend.bank.range_v(self.frontend.process),
+            self._step_noise,
+            self._state,
+            self._words,
+            self._hop,
+            outputs,
+            trace,
+        )
+        return outputs, trace
+
+    def compress(self, envelopes_v: Float32) -> Float32:
+        """Logarithms as the network sees them: (F, 3, rows x bands) -> (rows, F, 3 x bands)."""
+        knee, slope = self.frontend.compressor.knee_v, self.frontend.process.slope_v
+        logs = np.float32(slope) * np.log1p(envelopes_v / np.float32(knee))
+        frames, kinds, _ = logs.shape
+        return np.ascontiguousarray(logs.reshape(frames, kinds, self.rows, -1).transpose(2, 0, 1, 3)).reshape(
+            self.rows, frames, -1
+        )
+
+    def integrate(self, score_v: Float32) -> Float32:
+        """Asymmetric integrator over (rows, F) volts."""
+        scores = np.ascontiguousarray(score_v.T)
+        integral = np.empty_like(scores)
+        integrator = self.frontend.integrator
+        kernels.integrate_forward(
+            scores,
+            frame_fraction(integrator.rise_s, CONTROL_RATE_HZ),
+            frame_fraction(integrator.fall_s, CONTROL_RATE_HZ),
+            self._integral,
+            integral,
+        )
+        return np.ascontiguousarray(integral.T)
+
+    def process(self, samples_v: Float32) -> Float32:
+        """The integrator's voltage (rows, F) for the next samples (rows, T), in V: what the comparator sees."""
+        compressed = self.compress(self.envelopes(samples_v)[0])
+        _, score = self.frontend.network.forward(compressed, self.frontend.process.range_v)
+        return self.integrate(score)
+
+    def trace(self, samples_v: Float32) -> dict[str, NDArray[np.float32]]:
+        """Every net of the next samples (rows, T); names and shapes as in `FrontEnd.simulate`, rows first."""
+        outputs, states = self.envelopes(samples_v, keep=True)
+        compressed = self.compress(outputs)
+        hidden, score = self.frontend.network.forward(compressed, self.frontend.process.range_v)
+        integral = self.integrate(score)
+        frames, bands = outputs.shape[0], self.frontend.bank.bands
+        nets: dict[str, NDArray[np.float32]] = {
+            "time_s": ((np.arange(frames) + 1) / CONTROL_RATE_HZ).astype(np.float32),
+            "filter_time_s": ((np.arange(states.shape[0]) + 1) / self.step_rate_hz).astype(np.float32),
+            "filter": states[:, 0].reshape(-1, self.rows, bands).transpose(1, 2, 0),
+        }
+        for index, name in enumerate(("fast", "slow", "floor")):
+            nets[name] = outputs[:, index].reshape(frames, self.rows, bands).transpose(1, 2, 0)
+            nets[f"log_{name}"] = compressed.reshape(self.rows, frames, 3, bands)[:, :, index].transpose(0, 2, 1)
+        nets["hidden"] = hidden.transpose(0, 2, 1)
+        nets["score"] = score
+        nets["integral"] = integral
+        supply = np.float32(self.frontend.process.supply_v)
+        nets["wake"] = np.stack([supply * compare(row, self.frontend.comparator) for row in integral]).astype(np.float32)
+        return nets

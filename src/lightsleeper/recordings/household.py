@@ -48,13 +48,13 @@ def glass_breaking(count: int, rate_hz: float, rng: np.random.Generator) -> Wave
     pane_hz = log_uniform(600, 2500, rng).item() * np.sort(rng.uniform(1, 4, 5))
     pane = struck_modes(pane_hz, log_uniform(0.005, 0.04, rng, 5), rng.uniform(0.1, 0.4, 5), rate_hz)
     add_at(sound, impact, pane)
-    thinning_s, lowest_hz = rng.uniform(0.1, 0.5), log_uniform(1500, 3000, rng).item()
+    thinning_s, lowest_hz = rng.uniform(0.1, 0.5), log_uniform(900, 3000, rng).item()
     shower = rng.uniform(0.2, 0.8)
     for delay_s in rng.exponential(thinning_s, rng.integers(20, 150)):
         modes = int(rng.integers(2, 6))
         frequencies_hz = log_uniform(lowest_hz, 7500, rng, modes)
         gains = rng.lognormal(-1.0, 0.8) * np.exp(-0.5 * delay_s / thinning_s) * rng.uniform(0.2, 1.0, modes) * shower
-        piece = struck_modes(frequencies_hz, log_uniform(0.004, 0.06, rng, modes), gains, rate_hz)
+        piece = struck_modes(frequencies_hz, log_uniform(0.004, 0.1, rng, modes), gains, rate_hz)
         add_at(sound, impact + round(delay_s * rate_hz), piece)
     return sound
 
@@ -62,12 +62,12 @@ def glass_breaking(count: int, rate_hz: float, rng: np.random.Generator) -> Wave
 def cutlery_clatter(count: int, rate_hz: float, rng: np.random.Generator) -> Wave:
     """Metal on metal or on a plate: bars struck several times, as bright and inharmonic as glass but ringing longer."""
     sound = np.zeros(count)
-    bars_hz = log_uniform(700, 3500, rng, int(rng.integers(1, 5)))
+    bars_hz = log_uniform(900, 5000, rng, int(rng.integers(1, 5)))
     position = _start(0.3, rate_hz, rng)
     for _ in range(int(rng.integers(3, 16))):
         base_hz = float(rng.choice(bars_hz)) * rng.uniform(0.98, 1.02)
         frequencies_hz = base_hz * FREE_BAR_RATIOS * rng.uniform(0.97, 1.03, 4)
-        decays_s = log_uniform(0.03, 0.25, rng) * np.array([1.0, 0.7, 0.5, 0.3])
+        decays_s = log_uniform(0.015, 0.2, rng) * np.array([1.0, 0.7, 0.5, 0.3])
         gain = rng.lognormal(-0.5, 0.6)
         add_at(sound, position, struck_modes(frequencies_hz, decays_s, gain * rng.uniform(0.2, 1.0, 4), rate_hz))
         add_at(sound, position, gain * burst(0.0005, 0.003, (1000, 7000), rate_hz, rng))

@@ -112,7 +112,7 @@ def test_limits_of_the_variants_are_pswa(period: int, share: float, probability:
     _assert_same_path(_fast_path(lambda base: PWALKS(base, last=1, of="periods", **gate), gradients), plain)  # type: ignore[arg-type]
 
 
-# --- the averaged view ---------------------------------------------------------------------------------------------------
+# --- the averaged view ---
 
 
 def _drifting(
@@ -166,10 +166,15 @@ def test_weights_are_restored_after_an_exception_and_step_is_refused_inside() ->
     for _ in range(6):
         optimizer.step()
     own = parameter.detach().clone()
-    with pytest.raises(InputError, match="inside averaged"), optimizer.averaged():
-        assert parameter.item() != own.item()
-        parameter.data.add_(100.0)
-        optimizer.step()
+
+    def step_inside() -> None:
+        with optimizer.averaged():
+            assert parameter.item() != own.item()
+            parameter.data.add_(100.0)
+            optimizer.step()
+
+    with pytest.raises(InputError, match="inside averaged"):
+        step_inside()
     assert torch.equal(parameter, own)
     assert optimizer.steps == 6
     optimizer.step()

@@ -128,7 +128,7 @@ def test_bytes() -> None:
 def test_refuses_what_it_cannot_average() -> None:
     with pytest.raises(InputError, match="no weights"):
         WeightDistribution([])
-    with pytest.raises(InputError, match="weight 1 is torch.int64"):
+    with pytest.raises(InputError, match=r"weight 1 is torch\.int64"):
         WeightDistribution([torch.zeros(1), torch.zeros(1, dtype=torch.int64)])
     distribution = WeightDistribution([torch.zeros(1)], variance=False)
     with pytest.raises(InputError, match="above 0"):

@@ -6,6 +6,7 @@ It knows nothing of sensors and needs only torch.
 from lightsleeper.averaging.batch_norm import BatchNormRefresh, reestimate_batch_norm
 from lightsleeper.averaging.periodic import PSWA, PSWM, PWALKS
 from lightsleeper.averaging.statistics import WeightDistribution
+from lightsleeper.averaging.trimmed_mean import TrimmedMean
 from lightsleeper.averaging.wrapper import NonFiniteLossError
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PWALKS",
     "BatchNormRefresh",
     "NonFiniteLossError",
+    "TrimmedMean",
     "WeightDistribution",
     "reestimate_batch_norm",
 ]

@@ -25,6 +25,7 @@ from lightsleeper.averaging.optimizer_state import StateAtWriteBack
 from lightsleeper.averaging.periodic_optimizer import PeriodicOptimizer, WeightValues
 from lightsleeper.averaging.running_mean import RunningMean, same_tensors
 from lightsleeper.averaging.sampling import SamplingGate
+from lightsleeper.averaging.sums import Storage
 from lightsleeper.averaging.weight_ring import WeightRing
 from lightsleeper.averaging.wrapper import NonFinite
 from lightsleeper.errors import InputError
@@ -39,6 +40,8 @@ class PSWA(PeriodicOptimizer):
     closures, schedulers, ``state_dict`` anywhere in a period, GradScaler (a step that it skips is no sample), DDP (all
     ranks draw alike).
 
+    A run shorter than a window never writes back; :meth:`averaged` still gives the mean of the samples taken so far.
+
     Args:
         base: the optimizer that makes the steps; any.
         period: steps in a period, for example ``len(loader)``. The paper's is an epoch; a quarter to a whole one was
@@ -48,6 +51,8 @@ class PSWA(PeriodicOptimizer):
         write_back_every: periods between write-backs, at least 1.
         state: what becomes of the inner optimizer's state at a write-back: ``"keep"``, ``"reset"`` or ``"average"``.
         seed: of the sampling draws.
+        storage: type of the mean between samples: ``"float32"``, or to save memory ``"bfloat16"``, ``"float16"`` (3
+            bytes a weight) or ``"int8"`` (2 bytes), see :class:`WeightDistribution`.
         nonfinite: ``"raise"`` or ``"skip"`` when the loss is NaN or infinite.
         after_write_back: called after each write-back, for example to re-estimate BatchNorm statistics.
 
@@ -65,6 +70,7 @@ class PSWA(PeriodicOptimizer):
         write_back_every: int = 1,
         state: StateAtWriteBack = "keep",
         seed: int = 0,
+        storage: Storage = "float32",
         nonfinite: NonFinite = "raise",
         after_write_back: Callable[[], object] | None = None,
     ) -> None:
@@ -76,15 +82,15 @@ class PSWA(PeriodicOptimizer):
             seed=seed,
         )
         super().__init__(base, gate=gate, state=state, nonfinite=nonfinite, after_write_back=after_write_back)
-        self._mean = RunningMean()
+        self._mean = RunningMean(storage)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the extra copy."""
         return self._mean.nbytes
 
-    def _sample(self, parameters: list[Tensor]) -> None:
-        self._mean.sample(parameters)
+    def _sample(self) -> None:
+        self._mean.sample(self._trainable)
 
     def _end_window(self) -> WeightValues:
         if not self._mean.open:
@@ -94,6 +100,9 @@ class PSWA(PeriodicOptimizer):
 
     def _estimates(self) -> WeightValues:
         return self._mean.values()
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"storage": self._mean.storage}
 
     def _rule_state(self, parameters: list[Tensor]) -> dict[str, Any]:
         return {"mean": self._mean.state_dict(parameters)}
@@ -110,6 +119,7 @@ class PeriodicOptions(TypedDict, total=False):
     write_back_every: int
     state: StateAtWriteBack
     seed: int
+    storage: Storage
     nonfinite: NonFinite
     after_write_back: Callable[[], object] | None
 
@@ -157,11 +167,11 @@ class PWALKS(PSWA):
         """Bytes of the extra copies."""
         return self._mean.nbytes + self._ring.nbytes
 
-    def _sample(self, parameters: list[Tensor]) -> None:
+    def _sample(self) -> None:
         if self.of == "periods":
-            self._mean.sample(parameters)
+            self._mean.sample(self._trainable)
             return
-        trainable = [p for p in parameters if p.requires_grad]
+        trainable = self._trainable()
         self._ring.push(trainable, trainable)
         self._has_news = True
 

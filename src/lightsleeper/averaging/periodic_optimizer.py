@@ -48,7 +48,11 @@ class PeriodicOptimizer(OptimizerWrapper):
         self.write_backs = 0
         self._showing_average = False
 
-    def _sample(self, parameters: list[Tensor]) -> None:
+    def _trainable(self) -> list[Tensor]:
+        """Return the parameters that are not frozen now, each once."""
+        return [p for p in unique_parameters(self.param_groups) if p.requires_grad]
+
+    def _sample(self) -> None:
         """Take the present weights as a sample."""
         raise NotImplementedError
 
@@ -92,7 +96,7 @@ class PeriodicOptimizer(OptimizerWrapper):
     def _after_step(self) -> None:
         step, self.steps = self.steps, self.steps + 1
         if self.gate.samples(step):
-            self._sample(unique_parameters(self.param_groups))
+            self._sample()
             self.state_policy.sample()
         if self.gate.ends_period(step):
             self._end_period()

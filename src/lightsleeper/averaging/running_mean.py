@@ -1,10 +1,12 @@
 """The mean of an optimizer's trainable weights over one window, which can be read until the next window begins."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from lightsleeper.averaging.statistics import WeightDistribution
+from lightsleeper.averaging.sums import Storage
 from lightsleeper.errors import InputError
 
 __all__ = ["RunningMean", "same_tensors"]
@@ -16,9 +18,13 @@ class RunningMean:
     A finished mean stays readable, in the same memory, until the first sample of the next window takes its place. Which
     weights are trainable is read at that sample: what was frozen, thawed or added during a window joins or leaves at
     the next.
+
+    Args:
+        storage: type of the mean between samples, as for :class:`WeightDistribution`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage = "float32") -> None:
+        self.storage: Storage = storage
         self.parameters: list[Tensor] = []
         self.finished = True
         self._distribution: WeightDistribution | None = None
@@ -34,10 +40,10 @@ class RunningMean:
         """Bytes of the mean."""
         return 0 if self._distribution is None else self._distribution.nbytes
 
-    def sample(self, parameters: list[Tensor]) -> None:
-        """Take one sample; at the first of a window, of those of ``parameters`` that are trainable."""
+    def sample(self, trainable: Callable[[], list[Tensor]]) -> None:
+        """Take one sample; ``trainable`` says of what, and is asked at the first of a window."""
         if self.finished or self._distribution is None:
-            self._begin([p for p in parameters if p.requires_grad])
+            self._begin(trainable())
         assert self._distribution is not None
         self._distribution.update()
 
@@ -59,7 +65,7 @@ class RunningMean:
             self._distribution.reset(mean_weight=self._carry)
         else:
             self.parameters = trainable
-            self._distribution = WeightDistribution(trainable, variance=False)
+            self._distribution = WeightDistribution(trainable, variance=False, storage=self.storage)
         self.finished = False
 
     def state_dict(self, parameters: list[Tensor]) -> dict[str, Any]:
@@ -79,7 +85,7 @@ class RunningMean:
         self.parameters = [parameters[index] for index in state["parameters"]]
         self._distribution = None
         if state["distribution"] is not None:
-            self._distribution = WeightDistribution(self.parameters, variance=False)
+            self._distribution = WeightDistribution(self.parameters, variance=False, storage=self.storage)
             self._distribution.load_state_dict(state["distribution"])
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from lightsleeper.errors import InputError
 
-__all__ = ["SamplingGate", "uniform"]
+__all__ = ["SamplingGate", "mixed", "uniform"]
 
 _MASK = (1 << 64) - 1
 
 
-def uniform(seed: int, counter: int) -> float:
-    """Return a number in [0, 1) that depends on ``seed`` and ``counter`` alone (SplitMix64 of Steele et al., 2014).
+def mixed(seed: int, counter: int) -> int:
+    """Return 64 random bits that depend on ``seed`` and ``counter`` alone (SplitMix64 of Steele et al., 2014).
 
     A counter in place of a generator leaves no state to save, and every rank of a distributed run draws the same.
     """
@@ -20,7 +20,12 @@ def uniform(seed: int, counter: int) -> float:
         x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
         x ^= x >> 31
-    return (x >> 11) / float(1 << 53)
+    return x
+
+
+def uniform(seed: int, counter: int) -> float:
+    """Return a number in [0, 1) drawn as :func:`mixed`."""
+    return (mixed(seed, counter) >> 11) / float(1 << 53)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,8 +108,8 @@ class OptimizerWrapper(Optimizer):
 
         Args:
             closure: recomputes the loss and its gradients, as for any torch optimizer.
-            loss: this batch's loss, a scalar; with it a NaN or infinite loss is caught before it reaches the weights. In a
-                distributed run give the mean over the ranks: where one alone skips a step, they part.
+            loss: this batch's loss, a scalar; with it a NaN or infinite loss is caught before it reaches the weights.
+                In a distributed run give the mean over the ranks: where one alone skips a step, they part.
 
         Returns:
             What the inner optimizer returns: the closure's loss, or None.

@@ -120,7 +120,9 @@ class FilterBank:
 
     def __post_init__(self) -> None:
         if len(self.center_hz) != len(self.q) or not self.center_hz:
-            raise InputError(f"filter bank: {len(self.center_hz)} centre frequencies but {len(self.q)} Qs; give one each")
+            raise InputError(
+                f"filter bank: {len(self.center_hz)} centre frequencies but {len(self.q)} Qs; give one each"
+            )
         if min(self.center_hz) <= 0 or min(self.q) <= 0.5:
             raise InputError("filter bank: centre frequencies must be above 0 Hz and Qs above 0.5")
 
@@ -146,9 +148,7 @@ class FilterBank:
         Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
         """
         f0, q = np.asarray(self.center_hz), np.asarray(self.q)
-        coupling = ota_noise_density_a2_per_hz(
-            bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)
-        ) * f0
+        coupling = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
         output = coupling * (1.0 + 2.0 / q)
         return np.asarray(np.sqrt(np.stack([output, coupling]) * step_s / 2.0) / self.capacitance_f)
 
@@ -221,38 +221,53 @@ class Compressor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuralNetwork:
-    """Differential-pair tanh neurons on a programmable weight matrix (2.7).
+    """Differential-pair tanh neurons, each with a capacitor, on a programmable weight matrix (2.7).
 
-    hidden_i = V_N tanh((sum_j W_ij x_j + b_i) / V_N); score = V_N tanh((sum_i v_i hidden_i + c) / V_N).
+    tau_i h_i' = V_N tanh((sum_j W_ij x_j + b_i) / V_N) - h_i; score = V_N tanh((sum_i v_i h_i + c) / V_N).
+    The neurons' own time constants give the network memory: a follower-integrator costs one transconductor.
     """
 
     hidden_weight: NDArray[np.float64]
     """(neurons, inputs), dimensionless, each within +/- `max_weight`."""
     hidden_bias_v: NDArray[np.float64]
     """(neurons,), V."""
+    neuron_s: NDArray[np.float64]
+    """(neurons,), time constant of each neuron, 5 ms to 1 s."""
     output_weight: NDArray[np.float64]
-    """(neurons,), dimensionless."""
+    """(neurons,), dimensionless, each within +/- `max_weight`."""
     output_bias_v: float
     """V."""
-    max_weight: float = 4.0
-    """Largest programmable weight (project default: two decades of current above the 1 % programming floor)."""
+    max_weight: float = 8.0
+    """Largest programmable weight (project default: under three decades of current above 1 % programming error)."""
     unit_current_a: float = 1e-9
     """Current that a weight of 1 carries, A: 1 pF at 1 kHz needs 0.5 nA (2.3)."""
     neuron_current_a: float = 2e-9
     """Tail current of a neuron, A."""
+    capacitance_f: float = 5e-12
+    """Capacitor of each neuron, F."""
+
+    @property
+    def neurons(self) -> int:
+        """Number of hidden neurons."""
+        return len(self.output_weight)
 
     def power_w(self, process: Process) -> float:
-        """Weights in use times their unit current, plus the neurons' tails, W."""
+        """Weights in use times their unit current, the neurons' tails and followers (C VL / tau), W."""
         used = float(np.abs(self.hidden_weight).sum() + np.abs(self.output_weight).sum())
-        tails = (len(self.output_weight) + 1) * self.neuron_current_a
-        return process.supply_v * (used * self.unit_current_a + tails)
+        followers = float((self.capacitance_f * process.range_v / self.neuron_s).sum())
+        tails = (self.neurons + 1) * self.neuron_current_a
+        return process.supply_v * (used * self.unit_current_a + tails + followers)
 
-    def forward(self, compressed_v: NDArray[np.float32], range_v: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Hidden and output voltages for inputs of shape (..., inputs): shapes (..., neurons) and (...)."""
+    def excite(self, compressed_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
+        """What the neurons' capacitors charge towards, in V: (..., inputs) -> (..., neurons)."""
         weight = (self.hidden_weight.T / range_v).astype(np.float32)
-        hidden = np.float32(range_v) * np.tanh(compressed_v @ weight + (self.hidden_bias_v / range_v).astype(np.float32))
-        total = hidden @ (self.output_weight / range_v).astype(np.float32) + np.float32(self.output_bias_v / range_v)
-        return hidden, np.float32(range_v) * np.tanh(total)
+        bias = (self.hidden_bias_v / range_v).astype(np.float32)
+        return np.asarray(np.float32(range_v) * np.tanh(compressed_v @ weight + bias))
+
+    def read_out(self, hidden_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
+        """Score in V of the settled neurons: (..., neurons) -> (...)."""
+        weight = (self.output_weight / range_v).astype(np.float32)
+        return np.asarray(np.float32(range_v) * np.tanh(hidden_v @ weight + np.float32(self.output_bias_v / range_v)))
 
 
 @dataclass(frozen=True, slots=True)

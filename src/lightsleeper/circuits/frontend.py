@@ -24,14 +24,20 @@ from lightsleeper.errors import InputError
 
 __all__ = ["CONTROL_RATE_HZ", "FrontEnd", "frame_fraction", "interpolation_taps", "oversampling_for"]
 
-CONTROL_RATE_HZ = 250.0
-"""Rate at which the envelopes reach the network: far above the slowest, and twice the fastest, time constant."""
+CONTROL_RATE_HZ = 125.0
+"""Frames per second at which the network is simulated, on means of the envelopes over one frame (8 ms).
+
+Every time constant behind the envelopes is 5 ms or more; a finer frame changes no decision by more than its own length."""
+
+_NETWORK_ARRAYS = ("hidden_weight", "hidden_bias_v", "neuron_s", "output_weight")
 
 
 def oversampling_for(rate_hz: float, top_hz: float) -> int:
     """Smallest integer factor that puts the simulation rate at 4x the top centre frequency or more."""
     if top_hz >= rate_hz / 2:
-        raise InputError(f"a band at {top_hz:.0f} Hz needs recordings above {2 * top_hz:.0f} Hz; these are at {rate_hz:.0f} Hz")
+        raise InputError(
+            f"a band at {top_hz:.0f} Hz needs recordings above {2 * top_hz:.0f} Hz; these are at {rate_hz:.0f} Hz"
+        )
     return max(1, math.ceil(4.0 * top_hz / rate_hz))
 
 
@@ -98,7 +104,8 @@ class FrontEnd:
             "filters": bands * (cap(2 * self.bank.capacitance_f) + ota(4 * self.bank.linearisation)),
             "envelopes": bands * (cap(3 * self.envelopes.capacitance_f) + ota(7)),
             "logarithms": ota(3 * bands),
-            "network": ota(0.4 * weights + len(self.network.output_weight) + 1),
+            "network": self.network.neurons * cap(self.network.capacitance_f)
+            + ota(0.4 * weights + 2 * self.network.neurons),
             "integrator": cap(self.integrator.capacitance_f) + ota(2),
             "comparator": ota(2),
             "bias and reference": ota(10),
@@ -107,7 +114,7 @@ class FrontEnd:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict of every parameter, names with units, ready for JSON."""
         data = dataclasses.asdict(self)
-        for name in ("hidden_weight", "hidden_bias_v", "output_weight"):
+        for name in _NETWORK_ARRAYS:
             data["network"][name] = np.asarray(data["network"][name]).tolist()
         return data
 
@@ -131,8 +138,7 @@ class FrontEnd:
         for name, kind in kinds.items():
             values = {key: tuple(v) if isinstance(v, list) else v for key, v in data[name].items()}
             if kind is NeuralNetwork:
-                arrays = ("hidden_weight", "hidden_bias_v", "output_weight")
-                values |= {key: np.asarray(data[name][key], dtype=np.float64) for key in arrays}
+                values |= {key: np.asarray(data[name][key], dtype=np.float64) for key in _NETWORK_ARRAYS}
             try:
                 blocks[name] = kind(**values)
             except TypeError as error:

@@ -17,7 +17,14 @@ __all__ = ["bank_envelopes", "integrate"]
 class _Bank(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, coefficients: Tensor, drive_v: Tensor, range_v: float, noise_v: Tensor, state: Tensor, words: Tensor, hop: int
+        ctx: Any,
+        coefficients: Tensor,
+        drive_v: Tensor,
+        range_v: float,
+        noise_v: Tensor,
+        state: Tensor,
+        words: Tensor,
+        hop: int,
     ) -> Tensor:
         drive = drive_v.numpy()
         steps, columns = drive.shape[1], state.shape[1]
@@ -43,18 +50,20 @@ class _Integrate(torch.autograd.Function):
     def forward(ctx: Any, score_v: Tensor, rise: Tensor, fall: Tensor, start_v: Tensor) -> Tensor:
         score = np.ascontiguousarray(score_v.detach().numpy())
         integral = np.empty_like(score)
-        start = start_v.numpy().copy()
-        kernels.integrate_forward(score, float(rise), float(fall), start_v.numpy().copy(), integral)
-        ctx.saved = (score, float(rise), float(fall), start, integral)
+        rates = rise.detach().numpy(), fall.detach().numpy()
+        kernels.integrate_forward(score, *rates, start_v.numpy().copy(), integral)
+        ctx.saved = (score, *rates, start_v.numpy(), integral)
         return torch.from_numpy(integral)
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        score, rise, fall, start, integral = ctx.saved
+        score = ctx.saved[0]
         score_gradient = np.empty_like(score)
+        rise_gradient, fall_gradient = np.zeros((2, score.shape[1]), np.float32)
         upstream = np.ascontiguousarray(output_gradients[0].numpy())
-        up, down = kernels.integrate_backward(score, rise, fall, start, integral, upstream, score_gradient)
-        return torch.from_numpy(score_gradient), torch.tensor(up), torch.tensor(down), None
+        kernels.integrate_backward(*ctx.saved, upstream, score_gradient, rise_gradient, fall_gradient)
+        gradients = (torch.from_numpy(g) for g in (score_gradient, rise_gradient, fall_gradient))
+        return (*gradients, None)
 
 
 def bank_envelopes(
@@ -79,6 +88,6 @@ def bank_envelopes(
 
 
 def integrate(score_v: Tensor, rise: Tensor, fall: Tensor, start_v: Tensor) -> Tensor:
-    """Asymmetric integrator over (F, B) float32 scores, differentiable in scores and in the fractions per frame."""
+    """Asymmetric one-poles over (F, K) float32 scores, differentiable in scores and in the (K,) fractions per frame."""
     integral: Tensor = _Integrate.apply(score_v, rise, fall, start_v)  # type: ignore[no-untyped-call]
     return integral

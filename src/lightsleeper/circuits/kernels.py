@@ -370,48 +370,45 @@ def bank_backward(
 
 
 @_jit
-def integrate_forward(score_v: Float32, rise: float, fall: float, state: Float32, integral_v: Float32) -> None:
-    """Asymmetric integrator: V += (rise if s > V else fall) (s - V), per frame.
+def integrate_forward(score_v: Float32, rise: Float32, fall: Float32, state: Float32, integral_v: Float32) -> None:
+    """Asymmetric one-poles side by side: V += (rise if s > V else fall) (s - V), per frame.
 
     Args:
-        score_v: (T, B) network output in V.
-        rise, fall: fraction per frame.
-        state: (B,) updated in place, in V.
-        integral_v: (T, B) written, in V.
+        score_v: (T, K) input in V.
+        rise, fall: (K,) fraction per frame.
+        state: (K,) updated in place, in V.
+        integral_v: (T, K) written, in V.
     """
-    for row in range(score_v.shape[1]):
-        v = state[row]
-        for t in range(score_v.shape[0]):
-            s = score_v[t, row]
-            v += f32(rise if s > v else fall) * (s - v)
-            integral_v[t, row] = v
-        state[row] = v
+    for t in range(score_v.shape[0]):
+        for k in range(score_v.shape[1]):
+            e = score_v[t, k] - state[k]
+            state[k] += (rise[k] if e > 0 else fall[k]) * e
+            integral_v[t, k] = state[k]
 
 
 @_jit
 def integrate_backward(
     score_v: Float32,
-    rise: float,
-    fall: float,
+    rise: Float32,
+    fall: Float32,
     start: Float32,
     integral_v: Float32,
     output_gradient: Float32,
     score_gradient: Float32,
-) -> tuple[float, float]:
-    """Adjoint of `integrate_forward`; writes `score_gradient` (T, B), returns the gradients of `rise` and `fall`."""
-    rise_gradient = 0.0
-    fall_gradient = 0.0
-    for row in range(score_v.shape[1]):
-        carried = f32(0.0)
-        for t in range(score_v.shape[0] - 1, -1, -1):
-            v = integral_v[t - 1, row] if t > 0 else start[row]
-            e = score_v[t, row] - v
-            g = carried + output_gradient[t, row]
+    rise_gradient: Float32,
+    fall_gradient: Float32,
+) -> None:
+    """Adjoint of `integrate_forward`; writes `score_gradient` (T, K), adds to the gradients (K,) of `rise` and `fall`."""
+    carried = np.zeros_like(start)
+    for t in range(score_v.shape[0] - 1, -1, -1):
+        for k in range(score_v.shape[1]):
+            e = score_v[t, k] - (integral_v[t - 1, k] if t > 0 else start[k])
+            g = carried[k] + output_gradient[t, k]
             if e > 0:
-                rise_gradient += g * e
+                rise_gradient[k] += g * e
+                rate = rise[k]
             else:
-                fall_gradient += g * e
-            rate = f32(rise if e > 0 else fall)
-            score_gradient[t, row] = g * rate
-            carried = g * (f32(1.0) - rate)
-    return rise_gradient, fall_gradient
+                fall_gradient[k] += g * e
+                rate = fall[k]
+            score_gradient[t, k] = g * rate
+            carried[k] = g * (f32(1.0) - rate)

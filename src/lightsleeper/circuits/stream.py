@@ -57,7 +57,9 @@ class FrontEndStream:
         self.rows = rows
         bands = frontend.bank.bands
         if rows * bands > kernels.LANES:
-            raise InputError(f"{rows} signals x {bands} bands exceed {kernels.LANES} columns; give fewer signals a call")
+            raise InputError(
+                f"{rows} signals x {bands} bands exceed {kernels.LANES} columns; give fewer signals a call"
+            )
         if rate_hz % CONTROL_RATE_HZ:
             raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {CONTROL_RATE_HZ:g} Hz")
         factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
@@ -71,6 +73,7 @@ class FrontEndStream:
         self._samples_done = 0
         self._state = np.zeros((kernels.STATES, rows * bands), np.float32)
         self._integral = np.zeros(rows, np.float32)
+        self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
         self._coefficients = np.tile(self._band_coefficients(), (1, rows))
         self._step_noise = np.zeros((2, rows * bands), np.float32)
@@ -147,31 +150,46 @@ class FrontEndStream:
             self.rows, frames, -1
         )
 
+    def network(self, compressed_v: Float32) -> tuple[Float32, Float32]:
+        """Neurons and score: (rows, F, inputs) -> (rows, F, neurons) and (rows, F), in V."""
+        network, range_v = self.frontend.network, self.frontend.process.range_v
+        excitation = network.excite(compressed_v, range_v).transpose(1, 0, 2)
+        hidden = self._settle(
+            excitation.reshape(len(excitation), -1), np.tile(network.neuron_s, self.rows), self._hidden
+        )
+        hidden = hidden.reshape(excitation.shape).transpose(1, 0, 2)
+        return hidden, network.read_out(hidden, range_v)
+
     def integrate(self, score_v: Float32) -> Float32:
         """Asymmetric integrator over (rows, F) volts."""
-        scores = np.ascontiguousarray(score_v.T)
-        integral = np.empty_like(scores)
         integrator = self.frontend.integrator
-        kernels.integrate_forward(
-            scores,
-            frame_fraction(integrator.rise_s, CONTROL_RATE_HZ),
-            frame_fraction(integrator.fall_s, CONTROL_RATE_HZ),
-            self._integral,
-            integral,
-        )
-        return np.ascontiguousarray(integral.T)
+        rise_s, fall_s = (np.full(self.rows, time) for time in (integrator.rise_s, integrator.fall_s))
+        return np.ascontiguousarray(self._settle(score_v.T, rise_s, self._integral, fall_s=fall_s).T)
+
+    @staticmethod
+    def _settle(
+        input_v: Float32, rise_s: NDArray[np.float64], state_v: Float32, *, fall_s: NDArray[np.float64] | None = None
+    ) -> Float32:
+        """One-poles over (F, K) volts with their state in place."""
+        rise = -np.expm1(-1.0 / (rise_s * CONTROL_RATE_HZ)).astype(np.float32)
+        fall = rise if fall_s is None else -np.expm1(-1.0 / (fall_s * CONTROL_RATE_HZ)).astype(np.float32)
+        output = np.empty(input_v.shape, np.float32)
+        kernels.integrate_forward(np.ascontiguousarray(input_v), rise, fall, state_v, output)
+        return output
+
+    def decide(self, compressed_v: Float32) -> Float32:
+        """The integrator's voltage (rows, F) from the logarithms (rows, F, inputs), in V."""
+        return self.integrate(self.network(compressed_v)[1])
 
     def process(self, samples_v: Float32) -> Float32:
         """The integrator's voltage (rows, F) for the next samples (rows, T), in V: what the comparator sees."""
-        compressed = self.compress(self.envelopes(samples_v)[0])
-        _, score = self.frontend.network.forward(compressed, self.frontend.process.range_v)
-        return self.integrate(score)
+        return self.decide(self.compress(self.envelopes(samples_v)[0]))
 
     def trace(self, samples_v: Float32) -> dict[str, NDArray[np.float32]]:
         """Every net of the next samples (rows, T); names and shapes as in `FrontEnd.simulate`, rows first."""
         outputs, states = self.envelopes(samples_v, keep=True)
         compressed = self.compress(outputs)
-        hidden, score = self.frontend.network.forward(compressed, self.frontend.process.range_v)
+        hidden, score = self.network(compressed)
         integral = self.integrate(score)
         frames, bands = outputs.shape[0], self.frontend.bank.bands
         nets: dict[str, NDArray[np.float32]] = {
@@ -186,5 +204,7 @@ class FrontEndStream:
         nets["score"] = score
         nets["integral"] = integral
         supply = np.float32(self.frontend.process.supply_v)
-        nets["wake"] = np.stack([supply * compare(row, self.frontend.comparator) for row in integral]).astype(np.float32)
+        nets["wake"] = np.stack([supply * compare(row, self.frontend.comparator) for row in integral]).astype(
+            np.float32
+        )
         return nets

@@ -1,0 +1,155 @@
+"""Fit the wake stage through the circuit: the network on simulated envelopes, then bands and time constants as well."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from lightsleeper.averaging import PSWA
+from lightsleeper.circuits import FrontEnd
+from lightsleeper.learning.wake_model import WakeNetwork
+from lightsleeper.learning.windows import Windows
+
+__all__ = ["Curve", "NetworkSettings", "bag_loss", "fit_network"]
+
+BEST_FRAMES = 6
+"""Frames (48 ms) whose mean score stands for a whole window."""
+LOGIT_SCALE = 6.0
+"""Logit of a fully driven output."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """How the network is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: windows in a batch; a third are wake events.
+        learning_rate: of AdamW under PSWA.
+        weight_decay: of AdamW.
+        period: steps in a period of PSWA.
+        gain_spread, band_spread: standard deviation of random log gains (1 neper = 8.7 dB), common and per band.
+    """
+
+    steps: int = 500
+    batch: int = 32
+    learning_rate: float = 0.02
+    weight_decay: float = 1e-4
+    period: int = 100
+    gain_spread: float = 0.7
+    band_spread: float = 0.35
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Training loss over steps: of the weights as they move, and of their average on the same batches.
+
+    Attributes:
+        step: (n,).
+        loss: (n,) mean loss of the moving weights.
+        averaged_loss: (n,) loss of the averaged weights.
+    """
+
+    step: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    averaged_loss: NDArray[np.float64]
+
+
+def bag_loss(scores: Tensor, judged: Tensor, wake: Tensor) -> Tensor:
+    """Logistic loss on each window's best frames (multiple-instance learning), scalar.
+
+    Args:
+        scores: (n, frames) in units of the linear range, -1 to 1.
+        judged: (n, frames) frames that count.
+        wake: (n,) float target.
+    """
+    best = torch.topk(scores.masked_fill(~judged, -1.0), BEST_FRAMES, dim=1).values.mean(1)
+    return binary_cross_entropy_with_logits(LOGIT_SCALE * best, wake)
+
+
+class Batches:
+    """Endless random batches, a third of them wake events, with random gains."""
+
+    def __init__(self, windows: Windows, settings: NetworkSettings, *, seed: int) -> None:
+        self._windows = windows
+        self._settings = settings
+        self._rng = np.random.default_rng(seed)
+        self._wake, self._other = np.flatnonzero(windows.wake), np.flatnonzero(~windows.wake)
+
+    def draw(self) -> NDArray[np.int64]:
+        """Indices of one batch."""
+        third = self._settings.batch // 3
+        wake = self._rng.choice(self._wake, third)
+        return np.concatenate([wake, self._rng.choice(self._other, self._settings.batch - third)])
+
+    def gains(self, count: int, bands: int) -> NDArray[np.float32]:
+        """Random gains, shape (count, bands)."""
+        common = self._rng.normal(0.0, self._settings.gain_spread, (count, 1))
+        each = self._rng.normal(0.0, self._settings.band_spread, (count, bands))
+        return np.exp(common + each).astype(np.float32)
+
+    def next(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Envelopes (n, frames, 3, bands) in V, judged (n, frames), wake (n,)."""
+        index = self.draw()
+        envelopes = self._windows.envelopes_v[index]
+        gains = self.gains(len(index), envelopes.shape[-1])[:, None, None]
+        wake = torch.from_numpy(self._windows.wake[index].astype(np.float32))
+        return torch.from_numpy(envelopes * gains), torch.from_numpy(self._windows.judged[index]), wake
+
+
+def fit_network(
+    windows: Windows,
+    frontend: FrontEnd,
+    *,
+    seed: int,
+    settings: NetworkSettings | None = None,
+    start: WakeNetwork | None = None,
+    report: Callable[[int], None] | None = None,
+) -> tuple[WakeNetwork, Curve]:
+    """Train the network on envelopes of a fixed bank with PSWA.
+
+    Args:
+        windows: training examples.
+        frontend: stage whose constants hold.
+        seed: of the initial weights and of the batches.
+        settings: see `NetworkSettings`.
+        start: network to go on from instead of a random one.
+        report: called with 1 after every step.
+
+    Returns:
+        The network with averaged weights, and its training curve.
+    """
+    settings = settings or NetworkSettings()
+    network = start or WakeNetwork(frontend, windows.envelopes_v, seed=seed)
+    base = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
+    )
+    optimizer = PSWA(base, period=settings.period)
+    batches = Batches(windows, settings, seed=seed)
+    every = max(1, settings.steps // 40)
+    points: list[tuple[int, float, float]] = []
+    losses: list[float] = []
+    for step in range(1, settings.steps + 1):
+        envelopes, judged, wake = batches.next()
+        loss = bag_loss(network(envelopes), judged, wake)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(loss=loss)
+        network.clamp()
+        losses.append(float(loss.detach()))
+        if step % every == 0:
+            with optimizer.averaged(), torch.no_grad():
+                points.append((step, float(np.mean(losses)), float(bag_loss(network(envelopes), judged, wake))))
+            losses.clear()
+        if report is not None:
+            report(1)
+    with optimizer.averaged():
+        averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(averaged)
+    return network, Curve(*(np.array([p[i] for p in points]) for i in range(3)))

@@ -1,0 +1,152 @@
+"""Cut training streams into windows, one a sound or a stretch of bare floor, as the wake stage's training examples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.learning.augment import augment
+from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
+
+__all__ = ["ROWS", "Windows", "cut_windows", "floor_of", "scene_envelopes", "training_scenes"]
+
+ROWS = 16
+"""Scenes simulated side by side."""
+CHUNK_S = 30.0
+LEAD_S = 1.0
+"""Time before the onset that a window shows: the neurons' memory must settle."""
+LISTEN_S = 6.0
+"""Longest stretch of a sound that is judged."""
+TOLERANCE_S = 1.0
+"""A wake counts until this long after the end of the event (DESIGN, standard scene)."""
+AFTER_S = 1.4
+"""A foreign sound is blamed for wakes until this long after its end."""
+SETTLE_S = 3.0
+"""Start of a stream that no window may touch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Training examples of the wake stage.
+
+    Attributes:
+        envelopes_v: (n, frames, 3, bands) fast, slow and floor envelopes at the control rate, V.
+        judged: (n, frames) True where a high score is a wake of this example.
+        wake: (n,) True where the stage should wake.
+        fold: (n,) fold of the recordings, for cross-fitting.
+        scene, start: (n,) which scene and at which frame the window begins.
+    """
+
+    envelopes_v: NDArray[np.float32]
+    judged: NDArray[np.bool_]
+    wake: NDArray[np.bool_]
+    fold: NDArray[np.int64]
+    scene: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+
+def floor_of(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
+    """Those recordings that may serve as continuous background."""
+    return tuple(r for r in recordings if r.label in FLOOR_LABELS)
+
+
+def training_scenes(
+    recordings: Sequence[Recording], wake: str, *, settings: SceneSettings, count: int, seed: int
+) -> list[Scene]:
+    """`count` scenes of varied recordings; each scene draws variants of its own, seeded."""
+    seeds = np.random.SeedSequence(seed).spawn(count)
+    jobs = (delayed(_training_scene)(recordings, wake, settings, one) for one in seeds)
+    return list(Parallel(n_jobs=-1, backend="threading")(jobs))
+
+
+def _training_scene(
+    recordings: Sequence[Recording], wake: str, settings: SceneSettings, seed: np.random.SeedSequence
+) -> Scene:
+    rng = np.random.default_rng(seed)
+    chosen = [r for r in recordings if r.label == wake]
+    others = [r for r in recordings if r.label != wake]
+    needed = round(settings.foreign_per_hour * settings.duration_s / 3600.0) + 8
+    picked = rng.permutation(len(others))[:needed]
+    return mix_scene(
+        wake=[augment(r, rng) for r in chosen],
+        foreign=[augment(others[i], rng) for i in picked],
+        floor=floor_of(recordings),
+        settings=settings,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def scene_envelopes(
+    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Envelopes of scenes of equal length, shape (scenes, frames, 3, bands), in V; groups of `ROWS` run in parallel."""
+    groups = [range(i, min(i + ROWS, len(scenes))) for i in range(0, len(scenes), ROWS)]
+
+    def run(index: int) -> NDArray[np.float32]:
+        part = _group_envelopes(frontend, [scenes[i] for i in groups[index]], noise_seed + index)
+        if report is not None:
+            report(len(groups[index]))
+        return part
+
+    parts = Parallel(n_jobs=-1, backend="threading")(delayed(run)(index) for index in range(len(groups)))
+    return np.concatenate(parts)
+
+
+def _group_envelopes(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: int) -> NDArray[np.float32]:
+    rate_hz, samples = scenes[0].rate_hz, scenes[0].pressure_pa.size
+    stream = FrontEndStream(frontend, rows=len(scenes), rate_hz=rate_hz, noise_seed=noise_seed)
+    sensitivity = np.float32(frontend.microphone.sensitivity_v_per_pa)
+    step = round(CHUNK_S * rate_hz)
+    chunks = [
+        stream.envelopes(np.stack([s.pressure_pa[i : i + step] for s in scenes]) * sensitivity)[0]
+        for i in range(0, samples, step)
+    ]
+    joined = np.concatenate(chunks)
+    return joined.reshape(len(joined), 3, len(scenes), -1).transpose(2, 0, 1, 3)
+
+
+def cut_windows(
+    envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds: Sequence[int]
+) -> Windows:
+    """Windows around every event, and one in each gap of over a second between events.
+
+    Args:
+        envelopes_v: (scenes, frames, 3, bands).
+        scenes: the scenes, whose events say where to cut.
+        folds: fold of each scene's recordings.
+    """
+    lead, length = round(LEAD_S * CONTROL_RATE_HZ), round((LEAD_S + LISTEN_S) * CONTROL_RATE_HZ)
+    rows: list[tuple[int, int, int, bool]] = []
+    for index, scene in enumerate(scenes):
+        for onset_s, end_s, wake in _stretches(scene.events):
+            start = round(onset_s * CONTROL_RATE_HZ) - lead
+            if onset_s >= SETTLE_S and start + length <= envelopes_v.shape[1]:
+                judged = min(round((end_s - onset_s) * CONTROL_RATE_HZ), length - lead)
+                rows.append((index, start, judged, wake))
+    scene_index, starts, lengths = (np.array([row[i] for row in rows], dtype=np.int64) for i in range(3))
+    frames = np.arange(length)
+    return Windows(
+        envelopes_v=np.stack([envelopes_v[i, s : s + length] for i, s in zip(scene_index, starts, strict=True)]),
+        judged=(frames >= lead) & (frames < lead + lengths[:, None]),
+        wake=np.array([row[3] for row in rows]),
+        fold=np.asarray(folds)[scene_index],
+        scene=scene_index,
+        start=starts,
+    )
+
+
+def _stretches(events: Sequence[SceneEvent]) -> list[tuple[float, float, bool]]:
+    """(from, to, wake) of every event and of every gap of over 1 s between events."""
+    stretches = []
+    free_s = SETTLE_S
+    for index, event in enumerate(events):
+        if event.onset_s - free_s > 1.0:
+            stretches.append((free_s, event.onset_s, False))
+        following_s = events[index + 1].onset_s if index + 1 < len(events) else np.inf
+        free_s = event.end_s + AFTER_S
+        until_s = event.end_s + TOLERANCE_S if event.wake else min(free_s, following_s)
+        stretches.append((event.onset_s, until_s, event.wake))
+    return stretches

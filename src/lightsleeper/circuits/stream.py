@@ -76,14 +76,14 @@ class FrontEndStream:
         self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
         self._coefficients = np.tile(self._band_coefficients(), (1, rows))
-        self._step_noise = np.zeros((2, rows * bands), np.float32)
+        self.step_noise_v = np.zeros((2, rows * bands), np.float32)
         self._input_noise = 0.0
         if noise_seed is not None:
             noise = frontend.bank.step_noise_v(frontend.process, 1.0 / self.step_rate_hz)
-            self._step_noise = np.tile(noise, (1, rows)).astype(np.float32)
+            self.step_noise_v = np.tile(noise, (1, rows)).astype(np.float32)
             self._input_noise = self._input_noise_v()
         seed = 0 if noise_seed is None else noise_seed
-        self._words, self._input_seeds = _generator_words(seed, rows)
+        self.words, self._input_seeds = _generator_words(seed, rows)
 
     def _band_coefficients(self) -> Float32:
         rates = self.frontend.bank.step_coefficients(1.0 / self.step_rate_hz)
@@ -132,9 +132,9 @@ class FrontEndStream:
             drive_v,
             self._coefficients,
             self.frontend.bank.range_v(self.frontend.process),
-            self._step_noise,
+            self.step_noise_v,
             self._state,
-            self._words,
+            self.words,
             self._hop,
             outputs,
             trace,

@@ -20,9 +20,7 @@ LIMITS_S = {"neuron": (5e-3, 1.0), "integrator": (10e-3, 0.3)}
 def initial_frontend(*, bands: int = 8, neurons: int = 8, low_hz: float = 200.0, high_hz: float = 7000.0) -> FrontEnd:
     """An untrained stage with log-spaced bands and a silent network."""
     defaults = FrontEnd.__dataclass_fields__["envelopes"].default_factory()  # type: ignore[misc]
-    envelopes = dataclasses.replace(
-        defaults, **{name: (getattr(defaults, name)[0],) * bands for name in _TIME_NAMES}
-    )
+    envelopes = dataclasses.replace(defaults, **{name: (getattr(defaults, name)[0],) * bands for name in _TIME_NAMES})
     centers = tuple(float(f) for f in np.geomspace(low_hz, high_hz, bands)) if bands > 1 else (high_hz,)
     network = NeuralNetwork(
         hidden_weight=np.zeros((neurons, 3 * bands)),

@@ -108,9 +108,7 @@ def _group_envelopes(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: in
     return joined.reshape(len(joined), 3, len(scenes), -1).transpose(2, 0, 1, 3)
 
 
-def cut_windows(
-    envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds: Sequence[int]
-) -> Windows:
+def cut_windows(envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds: Sequence[int]) -> Windows:
     """Windows around every event, and one in each gap of over a second between events.
 
     Args:

@@ -1,0 +1,64 @@
+"""The filter bank and its envelopes as a torch module: centre frequencies, Qs and time constants, clamped to the circuit."""
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightsleeper.circuits import FrontEnd
+
+__all__ = ["BankModel"]
+
+Q_LIMITS = (0.6, 5.0)
+LOW_HZ = 50.0
+TIME_LIMITS_S = ((0.5e-3, 20e-3), (5e-3, 0.1), (0.5e-3, 50e-3), (0.05, 2.0), (0.5, 10.0), (0.05, 3.0))
+"""Ranges of fast attack and decay, slow attack and decay, floor rise and fall (analog circuits reference, 1)."""
+
+
+class BankModel(nn.Module):
+    """Trainable parameters of `FilterBank` and `EnvelopeDetectors`.
+
+    Args:
+        frontend: gives the starting values.
+        step_rate_hz: simulation rate; centre frequencies stay at or below a quarter of it, where the model is exact.
+    """
+
+    def __init__(self, frontend: FrontEnd, *, step_rate_hz: float) -> None:
+        super().__init__()
+        self.step_rate_hz = step_rate_hz
+        self.log_center_hz = nn.Parameter(torch.tensor(np.log(frontend.bank.center_hz), dtype=torch.float32))
+        self.log_q = nn.Parameter(torch.tensor(np.log(frontend.bank.q), dtype=torch.float32))
+        self.log_time_s = nn.Parameter(torch.tensor(np.log(frontend.envelopes.times_s()), dtype=torch.float32))
+
+    def coefficients(self) -> Tensor:
+        """(9, bands) fractions per step; the recursion of `FilterBank.step_coefficients` and of one-poles."""
+        h = 2.0 * math.pi * torch.exp(self.log_center_hz) / self.step_rate_hz
+        q = torch.exp(self.log_q)
+        decay = torch.exp(-h / q)
+        coupling = torch.sqrt(1.0 + decay - 2.0 * torch.sqrt(decay) * torch.cos(h * torch.sqrt(1.0 - 0.25 / q**2)))
+        z = torch.exp(torch.complex(torch.zeros_like(h), -h))
+        peak = torch.abs((1.0 - z) / ((1.0 - z) * (1.0 - decay * z) + coupling**2 * z))
+        rates = -torch.expm1(-1.0 / (torch.exp(self.log_time_s) * self.step_rate_hz))
+        return torch.cat([torch.stack([1.0 / peak, 1.0 - decay, coupling]), rates])
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Put every parameter back within what the circuit can do."""
+        self.log_center_hz.clamp_(math.log(LOW_HZ), math.log(self.step_rate_hz / 4.0))
+        self.log_q.clamp_(*map(math.log, Q_LIMITS))
+        for row, limits in zip(self.log_time_s, TIME_LIMITS_S, strict=True):
+            row.clamp_(*map(math.log, limits))
+
+    def install(self, frontend: FrontEnd) -> FrontEnd:
+        """The same stage with these bands and time constants."""
+        centers, qs = (tuple(np.exp(p.detach().double().numpy()).tolist()) for p in (self.log_center_hz, self.log_q))
+        times = np.exp(self.log_time_s.detach().double().numpy()).tolist()
+        names = [field.name for field in dataclasses.fields(frontend.envelopes)][: len(times)]
+        envelopes = dataclasses.replace(
+            frontend.envelopes, **{name: tuple(row) for name, row in zip(names, times, strict=True)}
+        )
+        return dataclasses.replace(
+            frontend, bank=dataclasses.replace(frontend.bank, center_hz=centers, q=qs), envelopes=envelopes
+        )

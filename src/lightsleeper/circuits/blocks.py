@@ -144,13 +144,28 @@ class FilterBank:
     def step_noise_v(self, process: Process, step_s: float) -> NDArray[np.float64]:
         """Rms noise per simulation step at the output and the internal node, shape (2, bands), in V.
 
-        White current noise S_i = 4 q Ib / L of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C (3).
-        Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
+        White current noise S_i = 4 q Ib / L of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C
+        (3). Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
+        Both are scaled so that the recursion puts out `output_noise_v`: unscaled, a band near a quarter of the
+        simulation rate would put out two thirds too much.
         """
         f0, q = np.asarray(self.center_hz), np.asarray(self.q)
         coupling = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
         output = coupling * (1.0 + 2.0 / q)
-        return np.asarray(np.sqrt(np.stack([output, coupling]) * step_s / 2.0) / self.capacitance_f)
+        variance = np.stack([output, coupling]) * step_s / (2.0 * self.capacitance_f**2)
+        scale = self.output_noise_v(process) ** 2 / self._recursion_variance(variance, step_s)
+        return np.asarray(np.sqrt(variance * scale))
+
+    def _recursion_variance(self, step_variance: NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
+        """Output variance of the linearised recursion from white noise of `step_variance` (2, bands), in V^2.
+
+        Closed form of P = A P A^T + B B^T for o' = (1 - d) o - g x + n_o, x' = x + g o' + n_x (d damping, g coupling).
+        """
+        _, damping, coupling = self.step_coefficients(step_s)
+        decay = 1.0 - damping
+        at_output, inside = step_variance
+        numerator = 2.0 * at_output + (1.0 + decay) * inside
+        return np.asarray(numerator / (damping * (2.0 * (1.0 + decay) - coupling**2)))
 
     def output_noise_v(self, process: Process) -> NDArray[np.float64]:
         """Integrated output noise sqrt(2 gamma kT/C (1 + Q)), gamma = 2/kappa, shape (bands,), in V rms."""
@@ -190,7 +205,7 @@ class EnvelopeDetectors:
     """Bias of the full-wave rectifier and follower of one band, A (assumption; 1.1 nW-1.08 uW published, 1)."""
 
     def times_s(self) -> NDArray[np.float64]:
-        """Time constants (fast attack, fast decay, slow attack, slow decay, floor rise, floor fall), shape (6, bands)."""
+        """Time constants in s, shape (6, bands): attack and decay of fast and slow, rise and fall of the floor."""
         return np.asarray(
             [
                 self.fast_attack_s,
@@ -262,12 +277,22 @@ class NeuralNetwork:
         """What the neurons' capacitors charge towards, in V: (..., inputs) -> (..., neurons)."""
         weight = (self.hidden_weight.T / range_v).astype(np.float32)
         bias = (self.hidden_bias_v / range_v).astype(np.float32)
-        return np.asarray(np.float32(range_v) * np.tanh(compressed_v @ weight + bias))
+        return np.asarray(np.float32(range_v) * np.tanh(_weighted_sum(compressed_v, weight) + bias))
 
     def read_out(self, hidden_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
         """Score in V of the settled neurons: (..., neurons) -> (...)."""
         weight = (self.output_weight / range_v).astype(np.float32)
-        return np.asarray(np.float32(range_v) * np.tanh(hidden_v @ weight + np.float32(self.output_bias_v / range_v)))
+        bias = np.float32(self.output_bias_v / range_v)
+        return np.asarray(np.float32(range_v) * np.tanh(_weighted_sum(hidden_v, weight) + bias))
+
+
+def _weighted_sum(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., n) values times (n, ...) weights, added one by one: BLAS rounds differently by the number of frames."""
+    trailing = (1,) * (weight.ndim - 1)
+    total = np.zeros((*values.shape[:-1], *weight.shape[1:]), np.float32)
+    for index, row in enumerate(weight):
+        total += values[..., index].reshape(*values.shape[:-1], *trailing) * row
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ __all__ = ["CONTROL_RATE_HZ", "FrontEnd", "frame_fraction", "interpolation_taps"
 CONTROL_RATE_HZ = 125.0
 """Frames per second at which the network is simulated, on means of the envelopes over one frame (8 ms).
 
-Every time constant behind the envelopes is 5 ms or more; a finer frame changes no decision by more than its own length."""
+Every time constant behind the envelopes is 5 ms or more; a finer frame changes no decision by more than its length."""
 
 _NETWORK_ARRAYS = ("hidden_weight", "hidden_bias_v", "neuron_s", "output_weight")
 
@@ -136,13 +136,13 @@ class FrontEnd:
             raise InputError(f"front end: expected the blocks {', '.join(kinds)}; got {', '.join(data)}")
         blocks: dict[str, Any] = {}
         for name, kind in kinds.items():
+            expected = {parameter.name for parameter in dataclasses.fields(kind)}
+            if strange := expected ^ set(data[name]):
+                raise InputError(f"front end, block {name}: missing or unknown {', '.join(sorted(strange))}")
             values = {key: tuple(v) if isinstance(v, list) else v for key, v in data[name].items()}
             if kind is NeuralNetwork:
                 values |= {key: np.asarray(data[name][key], dtype=np.float64) for key in _NETWORK_ARRAYS}
-            try:
-                blocks[name] = kind(**values)
-            except TypeError as error:
-                raise InputError(f"front end, block {name}: {error}") from None
+            blocks[name] = kind(**values)
         return cls(**blocks)
 
     def simulate(
@@ -156,12 +156,16 @@ class FrontEnd:
             noise_seed: seed of the circuit's noise; None is noiseless.
 
         Returns:
-            Net name -> V. `time_s` (F,) of the frames at `CONTROL_RATE_HZ`; `fast`, `slow`, `floor` and their logarithms
-            `log_fast`, `log_slow`, `log_floor` (bands, F); `hidden` (neurons, F); `score`, `integral` (F,); `wake` (F,),
-            0 or the supply. `filter_time_s` (N,) and `filter` (bands, N): the band-pass outputs at the simulation rate.
+            Net name -> V. `time_s` (F,) of the frames at `CONTROL_RATE_HZ`; `fast`, `slow`, `floor` and their
+            logarithms `log_fast`, `log_slow`, `log_floor` (bands, F); `hidden` (neurons, F); `score`, `integral` (F,);
+            `wake` (F,), 0 or the supply. `filter_time_s` (N,) and `filter` (bands, N): the band-pass outputs at the
+            simulation rate. InputError where the voltage is not one channel or not finite.
         """
         from lightsleeper.circuits.stream import FrontEndStream  # noqa: PLC0415  the stream is built from this class
 
+        volts = np.asarray(microphone_v, dtype=np.float32)
+        if volts.ndim != 1 or not np.isfinite(volts).all():
+            raise InputError(f"microphone voltage of shape {volts.shape}: give one channel (T,) of finite samples")
         stream = FrontEndStream(self, rows=1, rate_hz=rate_hz, noise_seed=noise_seed)
-        nets = stream.trace(np.asarray(microphone_v, dtype=np.float32)[None, :])
+        nets = stream.trace(volts[None, :])
         return {name: values[0] if values.ndim > 1 else values for name, values in nets.items()}

@@ -57,11 +57,13 @@ class _Integrate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        score = ctx.saved[0]
+        score, rise, fall, start, integral = ctx.saved
         score_gradient = np.empty_like(score)
         rise_gradient, fall_gradient = np.zeros((2, score.shape[1]), np.float32)
         upstream = np.ascontiguousarray(output_gradients[0].numpy())
-        kernels.integrate_backward(*ctx.saved, upstream, score_gradient, rise_gradient, fall_gradient)
+        kernels.integrate_backward(
+            score, rise, fall, start, integral, upstream, score_gradient, rise_gradient, fall_gradient
+        )
         gradients = (torch.from_numpy(g) for g in (score_gradient, rise_gradient, fall_gradient))
         return (*gradients, None)
 

@@ -35,7 +35,7 @@ def compare(integral_v: Float32, comparator: "Comparator", *, awake: bool = Fals
 
 def _generator_words(seed: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Generator words of the columns, none of them 0 (xorshift would stay there), and input-noise seeds of the rows."""
-    words = np.random.SeedSequence(seed).generate_state(kernels.LANES + rows, dtype=np.uint32)
+    words = np.random.SeedSequence(seed).generate_state(kernels.LANES + rows).astype(np.uint32)
     return np.maximum(words[: kernels.LANES], np.uint32(1)), words[kernels.LANES :]
 
 
@@ -74,6 +74,7 @@ class FrontEndStream:
         self._state = np.zeros((kernels.STATES, rows * bands), np.float32)
         self._integral = np.zeros(rows, np.float32)
         self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
+        self._awake = np.zeros(rows, np.bool_)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
         self._coefficients = np.tile(self._band_coefficients(), (1, rows))
         self.step_noise_v = np.zeros((2, rows * bands), np.float32)
@@ -120,7 +121,12 @@ class FrontEndStream:
         return drive_v
 
     def envelopes(self, samples_v: Float32, *, keep: bool = False) -> tuple[Float32, Float32]:
-        """Hop means of the envelopes (F, 3, rows x bands) and, if `keep`, the states after every step (N, 5, rows x bands)."""
+        """Envelopes of the next samples (rows, T).
+
+        Returns:
+            Hop means of the envelopes (F, 3, rows x bands) and, if `keep`, the states after every step
+            (N, 5, rows x bands), in V.
+        """
         joined = np.concatenate([self._pending, samples_v], axis=1)
         usable = joined.shape[1] // self.frame_samples * self.frame_samples
         self._pending = joined[:, usable:]
@@ -146,18 +152,17 @@ class FrontEndStream:
         knee, slope = self.frontend.compressor.knee_v, self.frontend.process.slope_v
         logs = np.float32(slope) * np.log1p(envelopes_v / np.float32(knee))
         frames, kinds, _ = logs.shape
-        return np.ascontiguousarray(logs.reshape(frames, kinds, self.rows, -1).transpose(2, 0, 1, 3)).reshape(
-            self.rows, frames, -1
-        )
+        bands = self.frontend.bank.bands
+        by_row = logs.reshape(frames, kinds, self.rows, bands).transpose(2, 0, 1, 3)
+        return np.ascontiguousarray(by_row).reshape(self.rows, frames, kinds * bands)
 
     def network(self, compressed_v: Float32) -> tuple[Float32, Float32]:
         """Neurons and score: (rows, F, inputs) -> (rows, F, neurons) and (rows, F), in V."""
         network, range_v = self.frontend.network, self.frontend.process.range_v
         excitation = network.excite(compressed_v, range_v).transpose(1, 0, 2)
-        hidden = self._settle(
-            excitation.reshape(len(excitation), -1), np.tile(network.neuron_s, self.rows), self._hidden
-        )
-        hidden = hidden.reshape(excitation.shape).transpose(1, 0, 2)
+        columns = excitation.reshape(len(excitation), self._hidden.size)
+        settled = self._settle(columns, np.tile(network.neuron_s, self.rows), self._hidden)
+        hidden = settled.reshape(excitation.shape).transpose(1, 0, 2)
         return hidden, network.read_out(hidden, range_v)
 
     def integrate(self, score_v: Float32) -> Float32:
@@ -192,10 +197,12 @@ class FrontEndStream:
         hidden, score = self.network(compressed)
         integral = self.integrate(score)
         frames, bands = outputs.shape[0], self.frontend.bank.bands
+        steps = states.shape[0]
+        first = self._samples_done // self.frame_samples - frames
         nets: dict[str, NDArray[np.float32]] = {
-            "time_s": ((np.arange(frames) + 1) / CONTROL_RATE_HZ).astype(np.float32),
-            "filter_time_s": ((np.arange(states.shape[0]) + 1) / self.step_rate_hz).astype(np.float32),
-            "filter": states[:, 0].reshape(-1, self.rows, bands).transpose(1, 2, 0),
+            "time_s": ((np.arange(frames) + first + 1) / CONTROL_RATE_HZ).astype(np.float32),
+            "filter_time_s": ((np.arange(steps) + first * self._hop + 1) / self.step_rate_hz).astype(np.float32),
+            "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0),
         }
         for index, name in enumerate(("fast", "slow", "floor")):
             nets[name] = outputs[:, index].reshape(frames, self.rows, bands).transpose(1, 2, 0)
@@ -204,7 +211,13 @@ class FrontEndStream:
         nets["score"] = score
         nets["integral"] = integral
         supply = np.float32(self.frontend.process.supply_v)
-        nets["wake"] = np.stack([supply * compare(row, self.frontend.comparator) for row in integral]).astype(
-            np.float32
-        )
+        nets["wake"] = (supply * self._compare(integral)).astype(np.float32)
         return nets
+
+    def _compare(self, integral_v: Float32) -> NDArray[np.bool_]:
+        """Comparator over (rows, F) volts, from where it stood after the last call."""
+        rows = zip(integral_v, self._awake, strict=True)
+        high = np.stack([compare(row, self.frontend.comparator, awake=bool(awake)) for row, awake in rows])
+        if high.shape[1]:
+            self._awake = high[:, -1]
+        return high

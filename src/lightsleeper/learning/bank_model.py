@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits import EnvelopeDetectors, FrontEnd
 
 __all__ = ["BankModel"]
 
@@ -55,9 +55,8 @@ class BankModel(nn.Module):
         """The same stage with these bands and time constants."""
         centers, qs = (tuple(np.exp(p.detach().double().numpy()).tolist()) for p in (self.log_center_hz, self.log_q))
         times = np.exp(self.log_time_s.detach().double().numpy()).tolist()
-        names = [field.name for field in dataclasses.fields(frontend.envelopes)][: len(times)]
         envelopes = dataclasses.replace(
-            frontend.envelopes, **{name: tuple(row) for name, row in zip(names, times, strict=True)}
+            EnvelopeDetectors(*(tuple(row) for row in times)), capacitance_f=frontend.envelopes.capacitance_f
         )
         return dataclasses.replace(
             frontend, bank=dataclasses.replace(frontend.bank, center_hz=centers, q=qs), envelopes=envelopes

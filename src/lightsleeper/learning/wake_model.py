@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, FilterBank, FrontEnd, Integrator, NeuralNetwork
+from lightsleeper.circuits import CONTROL_RATE_HZ, EnvelopeDetectors, FilterBank, FrontEnd, Integrator, NeuralNetwork
 from lightsleeper.circuits.gradient import integrate
 
 __all__ = ["LIMITS_S", "WakeNetwork", "initial_frontend"]
@@ -19,8 +19,8 @@ LIMITS_S = {"neuron": (5e-3, 1.0), "integrator": (10e-3, 0.3)}
 
 def initial_frontend(*, bands: int = 8, neurons: int = 8, low_hz: float = 200.0, high_hz: float = 7000.0) -> FrontEnd:
     """An untrained stage with log-spaced bands and a silent network."""
-    defaults = FrontEnd.__dataclass_fields__["envelopes"].default_factory()  # type: ignore[misc]
-    envelopes = dataclasses.replace(defaults, **{name: (getattr(defaults, name)[0],) * bands for name in _TIME_NAMES})
+    defaults = EnvelopeDetectors()
+    envelopes = EnvelopeDetectors(*((float(time),) * bands for time in defaults.times_s()[:, 0]))
     centers = tuple(float(f) for f in np.geomspace(low_hz, high_hz, bands)) if bands > 1 else (high_hz,)
     network = NeuralNetwork(
         hidden_weight=np.zeros((neurons, 3 * bands)),
@@ -30,9 +30,6 @@ def initial_frontend(*, bands: int = 8, neurons: int = 8, low_hz: float = 200.0,
         output_bias_v=0.0,
     )
     return FrontEnd(network=network, bank=FilterBank(center_hz=centers, q=(2.0,) * bands), envelopes=envelopes)
-
-
-_TIME_NAMES = ("fast_attack_s", "fast_decay_s", "slow_attack_s", "slow_decay_s", "floor_rise_s", "floor_fall_s")
 
 
 class WakeNetwork(nn.Module):

@@ -1,0 +1,146 @@
+"""Validation and test streams: dense scenes, bare floor, and the scores that a first stage gives them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.design.spec import Spec
+from lightsleeper.detection import Stream
+from lightsleeper.learning import ROWS, floor_of
+from lightsleeper.recordings import Recording, Scene, mix_scene
+
+__all__ = [
+    "DENSE_FOREIGN_PER_HOUR",
+    "DENSE_WAKE_PER_HOUR",
+    "SCENE_S",
+    "StreamSet",
+    "decide",
+    "make_streams",
+    "scores",
+    "streams_of",
+]
+
+SCENE_S = 900.0
+"""Length of one stream."""
+DENSE_WAKE_PER_HOUR = 120.0
+DENSE_FOREIGN_PER_HOUR = 240.0
+DENSE_GAP_S = 4.0
+"""Density of the dense streams; the figures are converted to the spec's density. The gap keeps a wake of one sound from
+merging with the next sound's (wakes closer than 2 s are one), as it seldom does at the spec's density."""
+WAKE_ONLY_PER_HOUR = 240.0
+"""Density of the streams that measure recall at other signal-to-noise ratios."""
+FLOOR_SEED = 1_000_000
+SNR_SEED = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class StreamSet:
+    """Scenes from the same recordings.
+
+    Attributes:
+        dense: wake events and foreign sounds.
+        floor: no event at all.
+        by_snr: wake events alone at other signal-to-noise ratios, dB -> scenes.
+    """
+
+    dense: tuple[Scene, ...]
+    floor: tuple[Scene, ...]
+    by_snr: dict[float, tuple[Scene, ...]]
+
+
+def make_streams(
+    recordings: Sequence[Recording],
+    spec: Spec,
+    *,
+    dense_hours: float,
+    floor_hours: float,
+    snr_db: Sequence[float] = (),
+    seed: int,
+) -> StreamSet:
+    """Mix the streams; their number is rounded to whole scenes of 15 minutes, at least one of each.
+
+    `snr_db` asks for streams of wake events alone, half an hour each, at those signal-to-noise ratios.
+    """
+    wake = [r for r in recordings if r.label == spec.wake]
+    foreign = [r for r in recordings if r.label != spec.wake]
+    floor = floor_of(recordings)
+
+    def mix(wake_per_hour: float, foreign_per_hour: float, snr: float, scene_seed: int) -> Scene:
+        settings = spec.scene.settings(
+            duration_s=SCENE_S, wake_per_hour=wake_per_hour, foreign_per_hour=foreign_per_hour
+        )
+        settings = dataclasses.replace(settings, wake_snr_db=snr, gap_s=DENSE_GAP_S)
+        return mix_scene(wake=wake, foreign=foreign, floor=floor, settings=settings, seed=scene_seed)
+
+    asked_db = spec.scene.wake_snr_db
+    jobs = [(DENSE_WAKE_PER_HOUR, DENSE_FOREIGN_PER_HOUR, asked_db, seed + i) for i in range(_scene_count(dense_hours))]
+    jobs += [(0.0, 0.0, asked_db, seed + FLOOR_SEED + i) for i in range(_scene_count(floor_hours))]
+    jobs += [(WAKE_ONLY_PER_HOUR, 0.0, snr, seed + SNR_SEED + i) for snr in snr_db for i in range(2)]
+    scenes = Parallel(n_jobs=-1, backend="threading")(delayed(mix)(*job) for job in jobs)
+    dense, floors = _scene_count(dense_hours), _scene_count(floor_hours)
+    rest = scenes[dense + floors :]
+    by_snr = {snr: tuple(rest[2 * i : 2 * i + 2]) for i, snr in enumerate(snr_db)}
+    return StreamSet(dense=tuple(scenes[:dense]), floor=tuple(scenes[dense : dense + floors]), by_snr=by_snr)
+
+
+def _scene_count(hours: float) -> int:
+    return max(1, round(hours * 3600.0 / SCENE_S))
+
+
+def scores(
+    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
+) -> list[NDArray[np.float32]]:
+    """The integrator's voltage over each scene, (frames,) at the control rate, in V."""
+    groups = [list(scenes[i : i + ROWS]) for i in range(0, len(scenes), ROWS)]
+
+    def run(index: int) -> list[NDArray[np.float32]]:
+        rows = _run_group(frontend, groups[index], noise_seed + index)
+        if report is not None:
+            report(len(rows))
+        return rows
+
+    parts = Parallel(n_jobs=-1, backend="threading")(delayed(run)(index) for index in range(len(groups)))
+    return [row for part in parts for row in part]
+
+
+def _run_group(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: int) -> list[NDArray[np.float32]]:
+    rate_hz, samples = scenes[0].rate_hz, scenes[0].pressure_pa.size
+    stream = FrontEndStream(frontend, rows=len(scenes), rate_hz=rate_hz, noise_seed=noise_seed)
+    step = round(30.0 * rate_hz)
+    sensitivity = np.float32(frontend.microphone.sensitivity_v_per_pa)
+    chunks = [
+        stream.process(np.stack([scene.pressure_pa[i : i + step] for scene in scenes]) * sensitivity)
+        for i in range(0, samples, step)
+    ]
+    return list(np.concatenate(chunks, axis=1))
+
+
+def decide(frontend: FrontEnd, envelopes_v: NDArray[np.float32], *, rate_hz: float) -> list[NDArray[np.float32]]:
+    """The integrator's voltage from simulated envelopes (scenes, frames, 3, bands), a row (frames,) a scene, in V."""
+    rows: list[NDArray[np.float32]] = []
+    for start in range(0, len(envelopes_v), ROWS):
+        part = envelopes_v[start : start + ROWS]
+        stream = FrontEndStream(frontend, rows=len(part), rate_hz=rate_hz)
+        columns = np.ascontiguousarray(part.transpose(1, 2, 0, 3)).reshape(*part.shape[1:3], -1)
+        rows += list(stream.decide(stream.compress(columns)))
+    return rows
+
+
+def streams_of(scenes: Sequence[Scene], values: Sequence[NDArray[np.floating]]) -> list[Stream]:
+    """Scores and events as `detection` takes them."""
+    return [
+        Stream(
+            scores=np.asarray(score, dtype=np.float64),
+            rate_hz=CONTROL_RATE_HZ,
+            onsets_s=np.array([event.onset_s for event in scene.events]),
+            ends_s=np.array([event.end_s for event in scene.events]),
+            labels=np.array([event.label for event in scene.events], dtype=np.str_),
+            wake=np.array([event.wake for event in scene.events], dtype=np.bool_),
+        )
+        for scene, score in zip(scenes, values, strict=True)
+    ]

@@ -1,0 +1,70 @@
+"""traces.npz: the arrays behind the report's figures."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsleeper.circuits import FrontEnd
+from lightsleeper.design.first_stage import FirstStage, decision_of
+from lightsleeper.design.measure import Design, Measured
+from lightsleeper.design.second_stage import DigitalStage
+from lightsleeper.recordings import Scene
+
+__all__ = ["collect_traces"]
+
+Arrays = dict[str, NDArray[np.generic]]
+MINUTE_S = 60.0
+LEAD_S = 20.0
+"""Simulated before the minute that is shown, so that the floor followers have settled."""
+DET_POINTS = 400
+
+
+def collect_traces(design: Design, first: FirstStage, digital: DigitalStage, measured: Measured) -> Arrays:
+    """All arrays by name; shapes as the report documents them."""
+    curve = measured.curve.thinned(DET_POINTS)
+    arrays: Arrays = {
+        "det_threshold_v": curve.thresholds,
+        "det_recall": curve.recall,
+        "det_false_wakes_per_hour": curve.false_wakes_per_hour,
+        "training_circuit_loss": first.circuit_loss,
+    }
+    arrays |= _responses(design.frontend)
+    arrays |= _timeline(design.frontend, measured.streams.dense[0])
+    for name, trained in (("wake_stage", first.curve), ("digital_stage", digital.curve)):
+        arrays[f"training_{name}_step"] = trained.step
+        arrays[f"training_{name}_loss"] = trained.loss
+        arrays[f"training_{name}_averaged_loss"] = trained.averaged_loss
+    return arrays
+
+
+def _responses(frontend: FrontEnd) -> Arrays:
+    frequency_hz = np.geomspace(20.0, 20_000.0, 300)
+    response = np.abs(frontend.bank.response(frequency_hz))
+    return {"response_frequency_hz": frequency_hz, "response_db": 20.0 * np.log10(response)}
+
+
+def _timeline(frontend: FrontEnd, scene: Scene) -> Arrays:
+    """A minute of the scene around its first wake event, at every net."""
+    onset_s = next((event.onset_s for event in scene.events if event.wake and event.onset_s > LEAD_S), LEAD_S)
+    start_s = float(np.clip(onset_s - 20.0, LEAD_S, scene.duration_s - MINUTE_S))
+    first, last = (round(t * scene.rate_hz) for t in (start_s - LEAD_S, start_s + MINUTE_S))
+    pressure_pa = scene.pressure_pa[first:last]
+    voltage = pressure_pa * np.float32(frontend.microphone.sensitivity_v_per_pa)
+    nets = frontend.simulate(voltage, scene.rate_hz, noise_seed=0)
+    shown = nets["time_s"] > LEAD_S
+    frames = pressure_pa[: pressure_pa.size // shown.size * shown.size].reshape(shown.size, -1)[shown]
+    wakes_s = decision_of(frontend).wakes(nets["integral"], rate_hz=shown.size / (LEAD_S + MINUTE_S)) - LEAD_S
+    events = [e for e in scene.events if e.end_s > start_s and e.onset_s < start_s + MINUTE_S]
+    arrays: Arrays = {
+        "timeline_time_s": nets["time_s"][shown] - np.float32(LEAD_S),
+        "timeline_pressure_low_pa": frames.min(1),
+        "timeline_pressure_high_pa": frames.max(1),
+        "timeline_score_v": nets["score"][shown],
+        "timeline_integral_v": nets["integral"][shown],
+        "timeline_hidden_v": nets["hidden"][:, shown],
+        "timeline_event_onset_s": np.array([event.onset_s - start_s for event in events]),
+        "timeline_event_end_s": np.array([event.end_s - start_s for event in events]),
+        "timeline_event_wake": np.array([event.wake for event in events], dtype=np.bool_),
+        "timeline_event_label": np.array([event.label for event in events], dtype=np.str_),
+        "timeline_wakes_s": wakes_s[wakes_s >= 0],
+    }
+    return arrays | {f"timeline_{name}_v": nets[name][:, shown] for name in ("fast", "slow", "floor")}

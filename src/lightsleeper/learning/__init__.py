@@ -1,0 +1,40 @@
+"""Fit the wake stage through the circuit and the digital stage on what it lets through, with weight averaging."""
+
+from lightsleeper.learning.augment import augment
+from lightsleeper.learning.circuit_stage import CircuitSettings, fit_circuit
+from lightsleeper.learning.features import LogMel
+from lightsleeper.learning.second_stage import (
+    Examples,
+    SecondStage,
+    SecondStageSettings,
+    fit_second_stage,
+    score_windows,
+    stage_windows,
+)
+from lightsleeper.learning.wake_model import WakeNetwork, initial_frontend
+from lightsleeper.learning.wake_stage import Curve, NetworkSettings, fit_network
+from lightsleeper.learning.windows import ROWS, Windows, cut_windows, floor_of, scene_envelopes, training_scenes
+
+__all__ = [
+    "ROWS",
+    "CircuitSettings",
+    "Curve",
+    "Examples",
+    "LogMel",
+    "NetworkSettings",
+    "SecondStage",
+    "SecondStageSettings",
+    "WakeNetwork",
+    "Windows",
+    "augment",
+    "cut_windows",
+    "fit_circuit",
+    "fit_network",
+    "fit_second_stage",
+    "floor_of",
+    "initial_frontend",
+    "scene_envelopes",
+    "score_windows",
+    "stage_windows",
+    "training_scenes",
+]

@@ -1,0 +1,127 @@
+"""Streams: any chunks give the bits of one run, rows are alone, and the comparator has hysteresis."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from example_frontend import RATE_HZ, make_frontend, noise_bursts
+from lightsleeper.circuits import Comparator, FrontEnd, FrontEndStream
+from lightsleeper.circuits.stream import compare
+from lightsleeper.errors import InputError
+
+SAMPLES = 4000
+VOLTS = noise_bursts(2, SAMPLES)
+FRONTENDS = {"no oversampling": make_frontend(), "oversampled": make_frontend((300.0, 1000.0, 7000.0))}
+
+
+def _stream(frontend: FrontEnd, noise_seed: int | None, rows: int = 2) -> FrontEndStream:
+    return FrontEndStream(frontend, rows=rows, rate_hz=RATE_HZ, noise_seed=noise_seed)
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS.values(), ids=FRONTENDS.keys())
+@pytest.mark.parametrize("noise_seed", [None, 7])
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, SAMPLES), max_size=12).map(sorted))
+@example([1, 2, 3, 130, 131])
+@example(list(range(128, SAMPLES, 128)))
+def test_any_chunks_give_the_bits_of_one_run(frontend: FrontEnd, noise_seed: int | None, cuts: list[int]) -> None:
+    whole = _stream(frontend, noise_seed).process(VOLTS)
+    stream = _stream(frontend, noise_seed)
+    parts = [stream.process(part) for part in np.split(VOLTS, cuts, axis=1)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_traces_of_chunks_join_to_the_trace_of_the_whole() -> None:
+    """Every net, its times and the comparator's memory as well."""
+    quantiles = np.quantile(_stream(FRONTENDS["oversampled"], 7).process(VOLTS)[0], [0.3, 0.7])
+    comparator = Comparator(threshold_v=float(quantiles[1]), hysteresis_v=float(np.diff(quantiles)[0]))
+    frontend = make_frontend((300.0, 1000.0, 7000.0), comparator=comparator)
+    whole = _stream(frontend, 7).trace(VOLTS)
+    stream = _stream(frontend, 7)
+    parts = [stream.trace(part) for part in np.split(VOLTS, list(range(50, SAMPLES, 333)), axis=1)]
+    assert 0 < whole["wake"].mean() < frontend.process.supply_v
+    for name, values in whole.items():
+        np.testing.assert_array_equal(np.concatenate([p[name] for p in parts], axis=-1), values, err_msg=name)
+
+
+def test_samples_short_of_a_frame_wait_for_the_next_call() -> None:
+    stream = _stream(make_frontend(), None)
+    assert stream.frame_samples == 128
+    assert stream.process(VOLTS[:, :127]).shape == (2, 0)
+    assert stream.process(VOLTS[:, 127:129]).shape == (2, 1)
+
+
+@pytest.mark.parametrize("rows", [2, 7, 42])
+def test_each_row_is_its_solo_run(rows: int) -> None:
+    volts = noise_bursts(rows, 1280)
+    frontend = FRONTENDS["oversampled"]
+    together = _stream(frontend, None, rows).process(volts)
+    for row in {0, rows // 2, rows - 1}:
+        np.testing.assert_array_equal(_stream(frontend, None, 1).process(volts[row : row + 1])[0], together[row])
+
+
+def test_rows_of_one_stream_hear_different_noise() -> None:
+    stream = _stream(make_frontend(), 1, 3)
+    filtered_v = stream.trace(np.zeros((3, 16_000), np.float32))["filter"]
+    for band in range(3):
+        correlation = np.corrcoef(filtered_v[:, band])
+        assert np.abs(correlation - np.eye(3)).max() < 0.25
+
+
+def test_settled_nets_of_silence_are_the_networks_rest() -> None:
+    """tanh of the biases, through neurons and integrator: known by hand."""
+    frontend = make_frontend()
+    integral_v = _stream(frontend, None, 1).process(np.zeros((1, 16_000), np.float32))[0]
+    range_v = frontend.process.range_v
+    hidden_v = range_v * np.tanh(frontend.network.hidden_bias_v / range_v)
+    total_v = hidden_v @ frontend.network.output_weight + frontend.network.output_bias_v
+    assert integral_v[-1] == pytest.approx(range_v * np.tanh(total_v / range_v), rel=1e-4)
+
+
+def test_stream_refuses_too_many_columns_and_odd_rates() -> None:
+    with pytest.raises(InputError, match="exceed 128 columns"):
+        FrontEndStream(make_frontend(), rows=43, rate_hz=RATE_HZ)
+    with pytest.raises(InputError, match="multiple of 125 Hz"):
+        FrontEndStream(make_frontend((300.0, 1000.0)), rows=1, rate_hz=22_050.0)
+
+
+# Multiples of 2^-10 V, whose sums are exact in float32: equality with a threshold must come up, and not by rounding.
+grid_v = st.integers(-30, 30).map(lambda steps: steps / 1024.0)
+volts_lists = st.lists(grid_v, max_size=60)
+
+
+def _loop(integral_v: list[float], comparator: Comparator, *, awake: bool) -> list[bool]:
+    states = []
+    for volts in integral_v:
+        if volts > comparator.threshold_v:
+            awake = True
+        elif volts < comparator.threshold_v - comparator.hysteresis_v:
+            awake = False
+        states.append(awake)
+    return states
+
+
+@given(volts_lists, grid_v, grid_v.map(abs), st.booleans())
+def test_comparator_follows_its_two_thresholds(
+    volts: list[float], threshold_v: float, hysteresis_v: float, awake: bool
+) -> None:
+    comparator = Comparator(threshold_v=threshold_v, hysteresis_v=hysteresis_v)
+    high = compare(np.array(volts, dtype=np.float32), comparator, awake=awake)
+    assert high.tolist() == _loop(volts, comparator, awake=awake)
+
+
+@given(volts_lists, grid_v.map(abs))
+def test_wider_hysteresis_never_toggles_more(volts: list[float], hysteresis_v: float) -> None:
+    def rises(width_v: float) -> int:
+        high: NDArray[np.bool_] = compare(np.array(volts, dtype=np.float32), Comparator(hysteresis_v=width_v))
+        return int(np.count_nonzero(np.diff(high.astype(int), prepend=0) > 0))
+
+    assert rises(2.0 * hysteresis_v) <= rises(hysteresis_v)
+
+
+def test_ripple_within_the_hysteresis_is_not_seen() -> None:
+    ripple_v = np.tile(np.array([1e-3, -1e-3], np.float32), 20)
+    assert compare(ripple_v, Comparator(hysteresis_v=5e-3)).all()
+    assert compare(ripple_v, Comparator(hysteresis_v=0.5e-3)).sum() == 20

@@ -53,7 +53,7 @@ def test_bank_gradient_equals_finite_differences(amplitude_v: float) -> None:
     weight = np.random.default_rng(1).uniform(0.2, 1.0, (STEPS // HOP, 3, 3))
     coefficients = torch.tensor(start, dtype=torch.float32, requires_grad=True)
     outputs = _torch_bank(drive_v, coefficients, start_v)
-    (outputs * torch.tensor(weight, dtype=torch.float32)).sum().backward()  # type: ignore[no-untyped-call]
+    (outputs * torch.tensor(weight, dtype=torch.float32)).sum().backward()
     assert coefficients.grad is not None
     exact = np.array([[_difference(start, k, j, drive_v, start_v, weight) for k in range(3)] for j in range(9)])
     # The scale of a coefficient is that of its largest gradient over the bands: one may cross zero.
@@ -66,7 +66,7 @@ def test_bank_gradient_of_one_frame_sees_nothing_of_later_frames() -> None:
     gradients = []
     for end in (300, STEPS):
         coefficients = torch.tensor(start, dtype=torch.float32, requires_grad=True)
-        _torch_bank(drive_v[:end], coefficients, start_v)[:3].sum().backward()  # type: ignore[no-untyped-call]
+        _torch_bank(drive_v[:end], coefficients, start_v)[:3].sum().backward()
         assert coefficients.grad is not None
         gradients.append(coefficients.grad)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
@@ -109,7 +109,7 @@ def test_integrator_gradient_equals_finite_differences() -> None:
 
     tensors = [torch.tensor(v, dtype=torch.float32, requires_grad=True) for v in (score, rise, fall)]
     integral = integrate(*tensors, torch.tensor(begin, dtype=torch.float32))
-    (integral * torch.tensor(weight, dtype=torch.float32)).sum().backward()  # type: ignore[no-untyped-call]
+    (integral * torch.tensor(weight, dtype=torch.float32)).sum().backward()
     for index, tensor in enumerate(tensors):
         exact = np.zeros(tensor.shape)
         for place in np.ndindex(*tensor.shape):

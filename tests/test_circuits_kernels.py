@@ -247,23 +247,3 @@ def test_columns_draw_independent_noise() -> None:
     trace = _run(np.zeros((8, 32_000), np.float32), coefficients, hop=8, words=_words(7), noise_v=noise_v)[1]
     correlation = np.corrcoef(trace[:, 0].T)
     assert np.abs(correlation - np.eye(8)).max() < 0.05
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.floats(0.001, 1.0), st.floats(0.001, 1.0))
-def test_integrator_equals_the_reference(seed: int, rise: float, fall: float) -> None:
-    score_v = np.random.default_rng(seed).normal(scale=0.07, size=(60, 3)).astype(np.float32)
-    start = np.array([0.0, 0.05, -0.05], np.float32)
-    integral_v, state = np.empty_like(score_v), start.copy()
-    rises, falls = np.full(3, rise, np.float32), np.full(3, fall, np.float32)
-    kernels.integrate_forward(score_v, rises, falls, state, integral_v)
-    np.testing.assert_array_equal(state, integral_v[-1])
-    for k in range(3):
-        expected = reference.follower(score_v[:, k].astype(float), float(rises[k]), float(falls[k]), start_v=start[k])
-        np.testing.assert_allclose(integral_v[:, k], expected, atol=1e-6)
-        bounds = (
-            np.minimum.accumulate(np.r_[start[k], score_v[:, k]]),
-            np.maximum.accumulate(np.r_[start[k], score_v[:, k]]),
-        )
-        assert (integral_v[:, k] >= bounds[0][1:] - 1e-6).all()
-        assert (integral_v[:, k] <= bounds[1][1:] + 1e-6).all()

@@ -1,5 +1,7 @@
 """Streams: any chunks give the bits of one run, rows are alone, and the comparator has hysteresis."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -78,6 +80,24 @@ def test_settled_nets_of_silence_are_the_networks_rest() -> None:
     hidden_v = range_v * np.tanh(frontend.network.hidden_bias_v / range_v)
     total_v = hidden_v @ frontend.network.output_weight + frontend.network.output_bias_v
     assert integral_v[-1] == pytest.approx(range_v * np.tanh(total_v / range_v), rel=1e-4)
+
+
+def test_logarithm_adds_one_slope_per_e_fold() -> None:
+    """UT / kappa = 36.9 mV at 27 C (2.6); the input counts in knees above one knee."""
+    frontend = make_frontend()
+    knees = np.array([0.0, math.e - 1.0, math.e**2 - 1.0, math.e**5 - 1.0], np.float32)
+    envelopes_v = np.tile((frontend.compressor.knee_v * knees)[:, None, None], (1, 3, 3)).astype(np.float32)
+    compressed_v = _stream(frontend, None, 1).compress(envelopes_v)
+    expected = 25.865e-3 / 0.7 * np.array([0.0, 1.0, 2.0, 5.0])
+    np.testing.assert_allclose(compressed_v[0], np.tile(expected[:, None], (1, 9)), rtol=1e-4)
+
+
+def test_network_inputs_are_ordered_by_kind_then_band_and_rows_apart() -> None:
+    stream = _stream(make_frontend(), None, 2)
+    kinds, rows, bands = np.meshgrid(np.arange(3), np.arange(2), np.arange(3), indexing="ij")
+    envelopes_v = (1.0 + kinds * 100 + rows * 10 + bands).reshape(1, 3, 6).astype(np.float32)
+    order = np.argsort(stream.compress(envelopes_v)[:, 0], axis=1)
+    np.testing.assert_array_equal(order, np.tile(np.arange(9), (2, 1)))
 
 
 def test_stream_refuses_too_many_columns_and_odd_rates() -> None:

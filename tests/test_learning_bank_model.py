@@ -62,7 +62,7 @@ def test_clamp_holds_the_limits(seed: int, size: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += size * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
     model.clamp()
     installed = model.install(FRONTEND)
     limits = [(LOW_HZ, STEP_HZ / 4.0), Q_LIMITS, *TIME_LIMITS_S]
@@ -76,7 +76,7 @@ def test_clamp_holds_the_limits(seed: int, size: float) -> None:
 def test_gradient_of_the_coefficients_equals_finite_differences() -> None:
     model = BankModel(FRONTEND, step_rate_hz=STEP_HZ)
     weight = torch.rand(9, 3, generator=torch.Generator().manual_seed(0))
-    (model.coefficients() * weight).sum().backward()  # type: ignore[no-untyped-call]
+    (model.coefficients() * weight).sum().backward()
 
     def loss(name: str, shift: float) -> float:
         values = {key: value.detach().double().numpy() for key, value in model.named_parameters()}

@@ -42,7 +42,7 @@ def test_installed_network_gives_the_modules_scores(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     network.clamp()
     lead = 5 * round(CONTROL_RATE_HZ)
     body = _envelopes(seed=seed + 10)
@@ -83,7 +83,7 @@ def test_clamp_holds_every_parameter_within_the_circuits_limits(seed: int, size:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += size * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
     network.clamp()
     installed = network.install(FRONTEND)
     most = installed.network.max_weight * (1 + 1e-5)
@@ -137,9 +137,9 @@ def test_time_constant_gradients_equal_finite_differences() -> None:
         sums = []
         for sign in (1.0, -1.0):
             with torch.no_grad():
-                parameter += sign * 0.01
+                parameter.add_(sign * 0.01)
                 sums.append(float(network(envelopes).square().sum()))
-                parameter -= sign * 0.01
+                parameter.sub_(sign * 0.01)
         assert float(parameter.grad.sum()) == pytest.approx((sums[0] - sums[1]) / 0.02, rel=0.02, abs=1e-3)
 
 

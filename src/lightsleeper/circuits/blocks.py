@@ -189,6 +189,10 @@ class FilterBank:
         return np.stack([1.0 / peak, 1.0 - decay, coupling])
 
 
+TIME_NAMES = ("fast_attack_s", "fast_decay_s", "slow_attack_s", "slow_decay_s", "floor_rise_s", "floor_fall_s")
+"""Time constants of the detectors, in the order of the kernel's coefficients."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnvelopeDetectors:
     """Per band a fast and a slow full-wave envelope and a noise-floor follower, asymmetric one-poles (2.5 a)."""
@@ -205,17 +209,8 @@ class EnvelopeDetectors:
     """Bias of the full-wave rectifier and follower of one band, A (assumption; 1.1 nW-1.08 uW published, 1)."""
 
     def times_s(self) -> NDArray[np.float64]:
-        """Time constants in s, shape (6, bands): attack and decay of fast and slow, rise and fall of the floor."""
-        return np.asarray(
-            [
-                self.fast_attack_s,
-                self.fast_decay_s,
-                self.slow_attack_s,
-                self.slow_decay_s,
-                self.floor_rise_s,
-                self.floor_fall_s,
-            ]
-        )
+        """Time constants in s in the order of `TIME_NAMES`, shape (6, bands)."""
+        return np.asarray([getattr(self, name) for name in TIME_NAMES])
 
     def power_w(self, process: Process) -> float:
         """Rectifiers plus the transconductor C VL / tau of each attack and decay, W."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightsleeper.circuits import kernels
+from lightsleeper.circuits.integrator import integrate_backward, integrate_forward
 
 __all__ = ["bank_envelopes", "integrate"]
 
@@ -51,7 +52,7 @@ class _Integrate(torch.autograd.Function):
         score = np.ascontiguousarray(score_v.detach().numpy())
         integral = np.empty_like(score)
         rates = rise.detach().numpy(), fall.detach().numpy()
-        kernels.integrate_forward(score, *rates, start_v.numpy().copy(), integral)
+        integrate_forward(score, *rates, start_v.numpy().copy(), integral)
         ctx.saved = (score, *rates, start_v.numpy(), integral)
         return torch.from_numpy(integral)
 
@@ -61,9 +62,7 @@ class _Integrate(torch.autograd.Function):
         score_gradient = np.empty_like(score)
         rise_gradient, fall_gradient = np.zeros((2, score.shape[1]), np.float32)
         upstream = np.ascontiguousarray(output_gradients[0].numpy())
-        kernels.integrate_backward(
-            score, rise, fall, start, integral, upstream, score_gradient, rise_gradient, fall_gradient
-        )
+        integrate_backward(score, rise, fall, start, integral, upstream, score_gradient, rise_gradient, fall_gradient)
         gradients = (torch.from_numpy(g) for g in (score_gradient, rise_gradient, fall_gradient))
         return (*gradients, None)
 

@@ -1,4 +1,4 @@
-"""Compiled time loops of the filter bank and the integrator: forward with noise, and the hand-written adjoints.
+"""Compiled time loops of amplifier and filter bank: forward with noise, and the bank's hand-written adjoint.
 
 All columns (row, band) advance together. Every quantity of a column lies in one flat float32 buffer with the constant
 stride `LANES`, because only then can LLVM prove that the arrays do not alias and turn the column loop into SIMD code
@@ -18,8 +18,6 @@ __all__ = [
     "amplify",
     "bank_backward",
     "bank_forward",
-    "integrate_backward",
-    "integrate_forward",
 ]
 
 LANES = 128
@@ -368,48 +366,3 @@ def bank_backward(
         _step_back(work, width, vl, inverse)
     for j in range(COEFFICIENTS):
         gradient[j] = work[_GRAD + j * LANES : _GRAD + j * LANES + columns]
-
-
-@_jit
-def integrate_forward(score_v: Float32, rise: Float32, fall: Float32, state: Float32, integral_v: Float32) -> None:
-    """Asymmetric one-poles side by side: V += (rise if s > V else fall) (s - V), per frame.
-
-    Args:
-        score_v: (T, K) input in V.
-        rise, fall: (K,) fraction per frame.
-        state: (K,) updated in place, in V.
-        integral_v: (T, K) written, in V.
-    """
-    for t in range(score_v.shape[0]):
-        for k in range(score_v.shape[1]):
-            e = score_v[t, k] - state[k]
-            state[k] += (rise[k] if e > 0 else fall[k]) * e
-            integral_v[t, k] = state[k]
-
-
-@_jit
-def integrate_backward(
-    score_v: Float32,
-    rise: Float32,
-    fall: Float32,
-    start: Float32,
-    integral_v: Float32,
-    output_gradient: Float32,
-    score_gradient: Float32,
-    rise_gradient: Float32,
-    fall_gradient: Float32,
-) -> None:
-    """Adjoint of `integrate_forward`: writes `score_gradient` (T, K), adds to the gradients (K,) of rise and fall."""
-    carried = np.zeros_like(start)
-    for t in range(score_v.shape[0] - 1, -1, -1):
-        for k in range(score_v.shape[1]):
-            e = score_v[t, k] - (integral_v[t - 1, k] if t > 0 else start[k])
-            g = carried[k] + output_gradient[t, k]
-            if e > 0:
-                rise_gradient[k] += g * e
-                rate = rise[k]
-            else:
-                fall_gradient[k] += g * e
-                rate = fall[k]
-            score_gradient[t, k] = g * rate
-            carried[k] = g * (f32(1.0) - rate)

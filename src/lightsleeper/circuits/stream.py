@@ -13,6 +13,7 @@ from lightsleeper.circuits.frontend import (
     interpolation_taps,
     oversampling_for,
 )
+from lightsleeper.circuits.integrator import integrate_forward
 from lightsleeper.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class FrontEndStream:
         rise = -np.expm1(-1.0 / (rise_s * CONTROL_RATE_HZ)).astype(np.float32)
         fall = rise if fall_s is None else -np.expm1(-1.0 / (fall_s * CONTROL_RATE_HZ)).astype(np.float32)
         output = np.empty(input_v.shape, np.float32)
-        kernels.integrate_forward(np.ascontiguousarray(input_v), rise, fall, state_v, output)
+        integrate_forward(np.ascontiguousarray(input_v), rise, fall, state_v, output)
         return output
 
     def decide(self, compressed_v: Float32) -> Float32:

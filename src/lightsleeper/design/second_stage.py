@@ -12,7 +12,15 @@ from lightsleeper.design.material import Material
 from lightsleeper.design.progress import Progress
 from lightsleeper.design.spec import Spec
 from lightsleeper.detection import Decision, Stream, attribute_wakes
-from lightsleeper.learning import Curve, Examples, SecondStage, fit_second_stage, score_windows, stage_windows
+from lightsleeper.learning import (
+    Curve,
+    Examples,
+    SecondStage,
+    SecondStageSettings,
+    fit_second_stage,
+    score_windows,
+    stage_windows,
+)
 from lightsleeper.recordings import Scene
 
 __all__ = ["DigitalStage", "accept", "design_second_stage", "wakes_of"]
@@ -65,12 +73,15 @@ def accept(
 def design_second_stage(first: FirstStage, material: Material, spec: Spec, progress: Progress) -> DigitalStage:
     """Train on windows of the training scenes; choose the threshold on wakes of folds that neither stage heard."""
     examples, folds = _training_examples(first, spec)
+    settings = SecondStageSettings(steps=spec.training.digital_steps)
     left_out: list[int | None] = [None, *material.folds]
     progress.begin("training the digital stage", len(left_out))
 
     def fit(fold: int | None) -> tuple[SecondStage, Curve]:
         kept = folds != (-1 if fold is None else fold)
-        fitted = fit_second_stage(Examples(examples.pressure_pa[kept], examples.wake[kept]), seed=spec.seed)
+        fitted = fit_second_stage(
+            Examples(examples.pressure_pa[kept], examples.wake[kept]), seed=spec.seed, settings=settings
+        )
         progress.advance()
         return fitted
 

@@ -82,7 +82,7 @@ class FirstStageSpec(_Part):
 class SecondStageSpec(_Part):
     """The digital stage that hears what the first stage lets through."""
 
-    keep_recall: float = Field(default=0.95, gt=0, le=1)
+    keep_recall: float = Field(default=0.9, gt=0, le=1)
     """Share of the first stage's true wakes that the second stage must accept in cross-validation."""
     window_s: float = Field(default=2.0, ge=0.5, le=10)
     preroll_s: float = Field(default=0.5, ge=0, le=5)
@@ -94,12 +94,14 @@ class TrainingSpec(_Part):
     scenes: int = Field(default=48, ge=2)
     """Training streams in all."""
     scene_s: float = Field(default=200.0, ge=30)
-    first_steps: int = Field(default=300, ge=10)
+    first_steps: int = Field(default=250, ge=10)
     """Steps of the network before the circuit moves."""
     circuit_steps: int = Field(default=32, ge=0)
     """Steps through the circuit."""
     network_steps: int = Field(default=1500, ge=10)
     """Steps of the network on the final circuit."""
+    digital_steps: int = Field(default=600, ge=10)
+    """Steps of the digital stage."""
 
 
 class EvaluationSpec(_Part):

@@ -14,14 +14,12 @@ from lightsleeper.design.second_stage import DigitalStage
 from lightsleeper.design.spec import Spec
 from lightsleeper.detection import DetectionFigures
 from lightsleeper.energy import analyse_first, digitise_first, energy_report, load_catalogue
-from lightsleeper.learning import NetworkSettings, SecondStageSettings
+from lightsleeper.learning import LEAD_S, LISTEN_S, NetworkSettings, SecondStageSettings
 from lightsleeper.recordings import RecordingSet
 
 __all__ = ["energy_of", "measured_blocks", "summarise", "versions"]
 
 Block = dict[str, Any]
-WINDOW_S = 7.0
-"""Length of a training window of the wake stage."""
 
 
 def measured_blocks(design: Design, measured: Measured) -> Block:
@@ -70,6 +68,8 @@ def energy_of(design: Design, wakes_per_hour: float, interval: tuple[float, floa
     digitise = digitise_first(
         catalogue,
         true_wakes_per_hour=device.events_per_hour,
+        # The same detection target for both: a published detector wakes its processor as often as this stage does.
+        best_digital_wakes_per_hour=wakes_per_hour,
         on_time_s=device.on_time_s,
         microcontroller=device.microcontroller,
     )
@@ -182,7 +182,10 @@ def _bands(frontend: FrontEnd) -> list[Block]:
 
 
 def _training(spec: Spec, material: Material, first: FirstStage, digital: DigitalStage) -> Block:
-    network, second = NetworkSettings(steps=spec.training.network_steps), SecondStageSettings()
+    network, second = (
+        NetworkSettings(steps=spec.training.network_steps),
+        SecondStageSettings(steps=spec.training.digital_steps),
+    )
     clips = len(material.train)
     frontend = first.frontend
     weights = frontend.network.hidden_weight.size + 3 * frontend.network.neurons + 1
@@ -199,7 +202,7 @@ def _training(spec: Spec, material: Material, first: FirstStage, digital: Digita
             "train_clips": clips,
             "windows": first.windows,
             "stream_hours": len(first.scenes) * spec.training.scene_s / 3600.0,
-            "seconds": steps * network.batch * WINDOW_S,
+            "seconds": steps * network.batch * (LEAD_S + LISTEN_S),
             "scene_density_per_hour": [TRAINING_WAKE_PER_HOUR, TRAINING_FOREIGN_PER_HOUR],
         },
         "digital_stage": {

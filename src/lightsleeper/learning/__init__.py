@@ -13,9 +13,20 @@ from lightsleeper.learning.second_stage import (
 )
 from lightsleeper.learning.wake_model import WakeNetwork, initial_frontend
 from lightsleeper.learning.wake_stage import Curve, NetworkSettings, fit_network
-from lightsleeper.learning.windows import ROWS, Windows, cut_windows, floor_of, scene_envelopes, training_scenes
+from lightsleeper.learning.windows import (
+    LEAD_S,
+    LISTEN_S,
+    ROWS,
+    Windows,
+    cut_windows,
+    floor_of,
+    scene_envelopes,
+    training_scenes,
+)
 
 __all__ = [
+    "LEAD_S",
+    "LISTEN_S",
     "ROWS",
     "CircuitSettings",
     "Curve",

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightsleeper.circuits import EnvelopeDetectors, FrontEnd
+from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits.blocks import TIME_NAMES
 
 __all__ = ["BankModel"]
 
@@ -55,9 +56,8 @@ class BankModel(nn.Module):
         """The same stage with these bands and time constants."""
         centers, qs = (tuple(np.exp(p.detach().double().numpy()).tolist()) for p in (self.log_center_hz, self.log_q))
         times = np.exp(self.log_time_s.detach().double().numpy()).tolist()
-        envelopes = dataclasses.replace(
-            EnvelopeDetectors(*(tuple(row) for row in times)), capacitance_f=frontend.envelopes.capacitance_f
-        )
+        times_s = {name: tuple(row) for name, row in zip(TIME_NAMES, times, strict=True)}
+        envelopes = dataclasses.replace(frontend.envelopes, **times_s)  # type: ignore[arg-type]  # six names of tuples
         return dataclasses.replace(
             frontend, bank=dataclasses.replace(frontend.bank, center_hz=centers, q=qs), envelopes=envelopes
         )

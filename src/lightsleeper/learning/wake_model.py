@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightsleeper.circuits import CONTROL_RATE_HZ, EnvelopeDetectors, FilterBank, FrontEnd, Integrator, NeuralNetwork
+from lightsleeper.circuits.blocks import TIME_NAMES
 from lightsleeper.circuits.gradient import integrate
 
 __all__ = ["LIMITS_S", "WakeNetwork", "initial_frontend"]
@@ -20,7 +21,8 @@ LIMITS_S = {"neuron": (5e-3, 1.0), "integrator": (10e-3, 0.3)}
 def initial_frontend(*, bands: int = 8, neurons: int = 8, low_hz: float = 200.0, high_hz: float = 7000.0) -> FrontEnd:
     """An untrained stage with log-spaced bands and a silent network."""
     defaults = EnvelopeDetectors()
-    envelopes = EnvelopeDetectors(*((float(time),) * bands for time in defaults.times_s()[:, 0]))
+    times_s = {name: (getattr(defaults, name)[0],) * bands for name in TIME_NAMES}
+    envelopes = dataclasses.replace(defaults, **times_s)  # type: ignore[arg-type]  # six names of tuples
     centers = tuple(float(f) for f in np.geomspace(low_hz, high_hz, bands)) if bands > 1 else (high_hz,)
     network = NeuralNetwork(
         hidden_weight=np.zeros((neurons, 3 * bands)),
@@ -61,7 +63,7 @@ class WakeNetwork(nn.Module):
         spread = 1.0 / math.sqrt(inputs)
         self.hidden_weight = nn.Parameter(spread * (2 * torch.rand(network.neurons, inputs, generator=generator) - 1))
         self.hidden_bias = nn.Parameter(torch.zeros(network.neurons))
-        self.output_weight = nn.Parameter((2 * torch.rand(network.neurons, generator=generator) - 1))
+        self.output_weight = nn.Parameter(2 * torch.rand(network.neurons, generator=generator) - 1)
         self.output_bias = nn.Parameter(torch.tensor(-0.5))
         self.log_neuron_s = nn.Parameter(torch.tensor(np.log(network.neuron_s), dtype=torch.float32))
         self.log_integrator_s = nn.Parameter(torch.tensor(math.log(frontend.integrator.rise_s)))

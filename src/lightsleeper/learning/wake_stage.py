@@ -1,7 +1,5 @@
 """Fit the wake stage through the circuit: the network on simulated envelopes, then bands and time constants as well."""
 
-import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -11,14 +11,14 @@ from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
 from lightsleeper.learning.augment import augment
 from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
 
-__all__ = ["ROWS", "Windows", "cut_windows", "floor_of", "scene_envelopes", "training_scenes"]
+__all__ = ["LEAD_S", "LISTEN_S", "ROWS", "Windows", "cut_windows", "floor_of", "scene_envelopes", "training_scenes"]
 
 ROWS = 16
 """Scenes simulated side by side."""
 CHUNK_S = 30.0
 LEAD_S = 1.0
 """Time before the onset that a window shows: the neurons' memory must settle."""
-LISTEN_S = 6.0
+LISTEN_S = 4.0
 """Longest stretch of a sound that is judged."""
 TOLERANCE_S = 1.0
 """A wake counts until this long after the end of the event (DESIGN, standard scene)."""

@@ -1,0 +1,120 @@
+"""Training of the network: loss of bags, batches, lower loss, same bits for a seed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from example_frontend import make_frontend
+from lightsleeper.learning.wake_stage import BEST_FRAMES, LOGIT_SCALE, Batches, NetworkSettings, bag_loss, fit_network
+from lightsleeper.learning.windows import Windows
+
+FRONTEND = make_frontend((500.0, 3000.0))
+SETTINGS = NetworkSettings(steps=60, batch=12, period=20)
+COUNT, FRAMES = 48, 80
+
+
+def _windows(seed: int = 0) -> Windows:
+    """Bursts in the low band are wake events, bursts in the high band foreign sounds."""
+    rng = np.random.default_rng(seed)
+    wake = np.arange(COUNT) % 3 == 0
+    envelopes_v = 1e-3 * rng.uniform(0.8, 1.2, (COUNT, FRAMES, 3, 2))
+    for index, band in enumerate(np.where(wake, 0, 1)):
+        envelopes_v[index, 30:60, :2, band] += 20e-3
+    frames = np.arange(FRAMES)
+    judged: NDArray[np.bool_] = np.broadcast_to((frames >= 25) & (frames < 70), (COUNT, FRAMES))
+    zeros = np.zeros(COUNT, np.int64)
+    return Windows(envelopes_v.astype(np.float32), judged, wake, zeros, zeros, zeros)
+
+
+WINDOWS = _windows()
+
+
+def test_bag_loss_of_known_scores() -> None:
+    scores = torch.full((2, 20), -1.0)
+    scores[0, 5 : 5 + BEST_FRAMES] = 0.5
+    judged = torch.ones(2, 20, dtype=torch.bool)
+    expected = (math.log1p(math.exp(-LOGIT_SCALE * 0.5)) + math.log1p(math.exp(-LOGIT_SCALE))) / 2
+    loss = bag_loss(scores, judged, torch.tensor([1.0, 0.0]))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bag_loss_hears_judged_frames_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = 2 * torch.rand(3, 30, generator=generator) - 1
+    judged = torch.zeros(3, 30, dtype=torch.bool)
+    judged[:, 10:20] = True
+    wake = torch.tensor([1.0, 0.0, 0.0])
+    louder = scores.masked_fill(~judged, 1.0)
+    assert bag_loss(louder, judged, wake).item() == bag_loss(scores, judged, wake).item()
+    assert bag_loss(scores, ~judged, wake).item() != bag_loss(scores, judged, wake).item()
+
+
+def test_a_third_of_a_batch_are_wake_events_with_random_gains() -> None:
+    batches = Batches(WINDOWS, SETTINGS, seed=1)
+    envelopes, judged, wake = batches.next()
+    assert envelopes.shape == (12, FRAMES, 3, 2)
+    assert judged.shape == (12, FRAMES)
+    assert wake.tolist() == [1.0] * 4 + [0.0] * 8
+    logs = np.log(Batches(WINDOWS, NetworkSettings(gain_spread=0.7, band_spread=0.3), seed=2).gains(4000, 2))
+    assert logs.std() == pytest.approx(math.hypot(0.7, 0.3), rel=0.05)
+    assert (logs[:, 0] - logs[:, 1]).std() == pytest.approx(0.3 * math.sqrt(2.0), rel=0.05)
+    assert abs(logs.mean()) < 0.05
+
+
+def test_batches_are_seeded() -> None:
+    one, same, other = (Batches(WINDOWS, SETTINGS, seed=seed).next()[0] for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def _accuracy(network: torch.nn.Module, windows: Windows) -> float:
+    with torch.no_grad():
+        scores = network(torch.from_numpy(windows.envelopes_v))
+    best = scores.masked_fill(~torch.from_numpy(windows.judged.copy()), -1.0).amax(1)
+    return float(np.mean((best > 0).numpy() == windows.wake))
+
+
+def test_fit_lowers_the_loss_and_separates_unseen_windows() -> None:
+    reports: list[int] = []
+    network, curve = fit_network(WINDOWS, FRONTEND, seed=0, settings=SETTINGS, report=reports.append)
+    assert sum(reports) == SETTINGS.steps
+    assert curve.step[-1] == SETTINGS.steps
+    assert len(curve.step) == len(curve.loss) == len(curve.averaged_loss)
+    assert np.mean(curve.loss[-5:]) < 0.5 * np.mean(curve.loss[:5])
+    assert np.mean(curve.averaged_loss[-5:]) < 0.5 * np.mean(curve.averaged_loss[:5])
+    assert _accuracy(network, _windows(seed=9)) > 0.95
+
+
+def test_fit_is_deterministic_for_a_seed_and_leaves_the_global_generator() -> None:
+    short = NetworkSettings(steps=12, batch=6, period=4)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    (one, curve), (same, same_curve), (other, _) = (
+        fit_network(WINDOWS, FRONTEND, seed=seed, settings=short) for seed in (3, 3, 4)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, same.state_dict()[name]), name
+    np.testing.assert_array_equal(curve.loss, same_curve.loss)
+    assert not torch.equal(one.hidden_weight, other.hidden_weight)
+
+
+def test_fit_goes_on_from_a_given_network() -> None:
+    first, _ = fit_network(WINDOWS, FRONTEND, seed=0, settings=SETTINGS)
+    short = NetworkSettings(steps=8, batch=12, period=4, learning_rate=1e-3)
+    again, curve = fit_network(WINDOWS, FRONTEND, seed=1, settings=short, start=first)
+    _, fresh_curve = fit_network(WINDOWS, FRONTEND, seed=1, settings=short)
+    assert again is first
+    assert curve.loss[0] < fresh_curve.loss[0]
+
+
+def test_fitted_weights_are_what_the_circuit_can_program() -> None:
+    wild = NetworkSettings(steps=30, batch=6, period=10, learning_rate=1.0)
+    installed = fit_network(WINDOWS, FRONTEND, seed=0, settings=wild)[0].install(FRONTEND)
+    most = installed.network.max_weight * (1 + 1e-5)
+    assert np.abs(installed.network.hidden_weight).max() <= most
+    assert np.abs(installed.network.output_weight).max() <= most
+    assert installed.integrator.rise_s <= 0.3 * (1 + 1e-5)

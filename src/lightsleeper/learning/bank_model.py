@@ -1,4 +1,4 @@
-"""The filter bank and its envelopes as a torch module: centre frequencies, Qs and time constants, clamped to the circuit."""
+"""The filter bank and its envelopes as a torch module, each parameter kept within what the circuit can do."""
 
 import dataclasses
 import math

@@ -2,9 +2,9 @@
 
 from lightsleeper.recordings.floor import FLOOR_LABELS, make_floor, synthetic_floor
 from lightsleeper.recordings.folder import RecordingSet, read_folder
+from lightsleeper.recordings.folds import assign_folds, unite_sources
 from lightsleeper.recordings.recording import Recording, read_recording
 from lightsleeper.recordings.scene import Scene, SceneEvent, SceneSettings, mix_scene
-from lightsleeper.recordings.split import Split, assign_folds, check_split, split_recordings, unite_sources
 from lightsleeper.recordings.synthesis import synthetic_recordings
 
 __all__ = [
@@ -14,14 +14,11 @@ __all__ = [
     "Scene",
     "SceneEvent",
     "SceneSettings",
-    "Split",
     "assign_folds",
-    "check_split",
     "make_floor",
     "mix_scene",
     "read_folder",
     "read_recording",
-    "split_recordings",
     "synthetic_floor",
     "synthetic_recordings",
     "unite_sources",

@@ -6,11 +6,20 @@ from numpy.typing import NDArray
 
 from example_frontend import RATE_HZ, make_frontend
 from lightsleeper.circuits import FrontEndStream
-from lightsleeper.learning.windows import ROWS, Windows, cut_windows, floor_of, scene_envelopes, training_scenes
+from lightsleeper.learning.windows import (
+    LEAD_S,
+    LISTEN_S,
+    MOST_ROWS,
+    Windows,
+    cut_windows,
+    floor_of,
+    scene_envelopes,
+    training_scenes,
+)
 from lightsleeper.recordings import Recording, Scene, SceneEvent, SceneSettings
 
 FRAMES = 2500  # 20 s
-WINDOW, LEAD = 875, 125  # 7 s and 1 s
+LEAD, WINDOW = round(LEAD_S * 125), round((LEAD_S + LISTEN_S) * 125)
 
 
 def _scene(*events: tuple[float, float, bool]) -> Scene:
@@ -44,15 +53,18 @@ def test_a_foreign_sound_is_not_blamed_for_the_next_event() -> None:
     assert by_start == {500 - LEAD: 2 * 125, 750 - LEAD: 2 * 125}
 
 
-def test_long_sounds_are_judged_for_six_seconds() -> None:
+def test_long_sounds_are_judged_no_longer_than_the_stage_listens() -> None:
     windows = _cut(_scene((4.0, 15.0, True)))
-    np.testing.assert_array_equal(windows.judged.sum(axis=1), [6 * 125])
+    np.testing.assert_array_equal(windows.judged.sum(axis=1), [LISTEN_S * 125])
 
 
 def test_the_settling_start_and_the_end_of_the_stream_give_no_window() -> None:
-    windows = _cut(_scene((2.0, 2.5, True), (8.0, 9.0, False), (14.5, 15.0, True)))
-    assert not windows.wake.any()  # 2.0 s is too early; 14.5 + 6 s is past the end
+    last_s = FRAMES / 125 - LISTEN_S
+    early, late = (2.0, 2.5, True), (last_s + 0.1, last_s + 0.6, True)
+    windows = _cut(_scene(early, (8.0, 9.0, False), late))
+    assert not windows.wake.any()
     assert 1000 - LEAD in windows.start
+    assert _cut(_scene((last_s, last_s + 0.6, True))).wake.any()
 
 
 def test_windows_carry_scene_and_fold() -> None:
@@ -70,13 +82,13 @@ def _noise_scene(seed: int, samples: int = 3200) -> Scene:
 
 def test_scene_envelopes_are_those_of_the_stream_in_groups() -> None:
     frontend = make_frontend()
-    scenes = [_noise_scene(seed) for seed in range(ROWS + 1)]
+    scenes = [_noise_scene(seed) for seed in range(MOST_ROWS + 1)]
     counts: list[int] = []
     envelopes_v = scene_envelopes(frontend, scenes, noise_seed=3, report=counts.append)
-    assert envelopes_v.shape == (ROWS + 1, 25, 3, 3)
-    assert sorted(counts) == [1, ROWS]
+    assert envelopes_v.shape == (MOST_ROWS + 1, 25, 3, 3)
+    assert sorted(counts) == [1, MOST_ROWS]
     volts = np.stack([s.pressure_pa for s in scenes]) * np.float32(frontend.microphone.sensitivity_v_per_pa)
-    for index, rows in enumerate((slice(0, ROWS), slice(ROWS, None))):
+    for index, rows in enumerate((slice(0, MOST_ROWS), slice(MOST_ROWS, None))):
         part = volts[rows]
         stream = FrontEndStream(frontend, rows=len(part), rate_hz=RATE_HZ, noise_seed=3 + index)
         expected = stream.envelopes(part)[0].reshape(25, 3, len(part), 3).transpose(2, 0, 1, 3)

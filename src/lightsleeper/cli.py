@@ -237,7 +237,8 @@ def _print_figures(summary: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         f"{task['test_events']} events, {task['test_foreign']} foreign sounds, {task['test_hours']:.1f} h of streams "
-        f"from {task['test_clips']} unseen clips of {task['test_sources']} sources; {task['snr_db']:g} dB over the floor",
+        f"from {task['test_clips']} unseen clips of {task['test_sources']} sources; "
+        f"wake events {task['snr_db']:g} dB over the floor",
         highlight=False,
     )
 

@@ -12,10 +12,12 @@ from lightsleeper.circuits.blocks import (
     Process,
 )
 from lightsleeper.circuits.frontend import CONTROL_RATE_HZ, FrontEnd
+from lightsleeper.circuits.kernels import LANES as MOST_COLUMNS
 from lightsleeper.circuits.stream import FrontEndStream
 
 __all__ = [
     "CONTROL_RATE_HZ",
+    "MOST_COLUMNS",
     "Amplifier",
     "Comparator",
     "Compressor",

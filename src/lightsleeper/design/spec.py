@@ -69,7 +69,7 @@ class SceneSpec(_Part):
 class FirstStageSpec(_Part):
     """Size of the analog stage and the choices that training does not make."""
 
-    bands: int = Field(default=8, ge=1, le=8)
+    bands: int = Field(default=8, ge=1, le=32)
     neurons: int = Field(default=8, ge=1, le=64)
     low_hz: float = Field(default=200.0, ge=20)
     high_hz: float = Field(default=7_000.0, le=20_000)

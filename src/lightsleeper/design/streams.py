@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
 from lightsleeper.design.spec import Spec
 from lightsleeper.detection import Stream
-from lightsleeper.learning import ROWS, floor_of
+from lightsleeper.learning import floor_of, rows_for
 from lightsleeper.recordings import Recording, Scene, mix_scene
 
 __all__ = [
@@ -96,7 +96,8 @@ def scores(
     frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
 ) -> list[NDArray[np.float32]]:
     """The integrator's voltage over each scene, (frames,) at the control rate, in V."""
-    groups = [list(scenes[i : i + ROWS]) for i in range(0, len(scenes), ROWS)]
+    together = rows_for(frontend.bank.bands)
+    groups = [list(scenes[i : i + together]) for i in range(0, len(scenes), together)]
 
     def run(index: int) -> list[NDArray[np.float32]]:
         rows = _run_group(frontend, groups[index], noise_seed + index)
@@ -123,8 +124,9 @@ def _run_group(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: int) -> 
 def decide(frontend: FrontEnd, envelopes_v: NDArray[np.float32], *, rate_hz: float) -> list[NDArray[np.float32]]:
     """The integrator's voltage from simulated envelopes (scenes, frames, 3, bands), a row (frames,) a scene, in V."""
     rows: list[NDArray[np.float32]] = []
-    for start in range(0, len(envelopes_v), ROWS):
-        part = envelopes_v[start : start + ROWS]
+    together = rows_for(frontend.bank.bands)
+    for start in range(0, len(envelopes_v), together):
+        part = envelopes_v[start : start + together]
         stream = FrontEndStream(frontend, rows=len(part), rate_hz=rate_hz)
         columns = np.ascontiguousarray(part.transpose(1, 2, 0, 3)).reshape(*part.shape[1:3], -1)
         rows += list(stream.decide(stream.compress(columns)))

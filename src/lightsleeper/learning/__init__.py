@@ -16,10 +16,10 @@ from lightsleeper.learning.wake_stage import Curve, NetworkSettings, fit_network
 from lightsleeper.learning.windows import (
     LEAD_S,
     LISTEN_S,
-    ROWS,
     Windows,
     cut_windows,
     floor_of,
+    rows_for,
     scene_envelopes,
     training_scenes,
 )
@@ -27,7 +27,6 @@ from lightsleeper.learning.windows import (
 __all__ = [
     "LEAD_S",
     "LISTEN_S",
-    "ROWS",
     "CircuitSettings",
     "Curve",
     "Examples",
@@ -44,6 +43,7 @@ __all__ = [
     "fit_second_stage",
     "floor_of",
     "initial_frontend",
+    "rows_for",
     "scene_envelopes",
     "score_windows",
     "stage_windows",

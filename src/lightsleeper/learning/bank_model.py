@@ -35,14 +35,15 @@ class BankModel(nn.Module):
 
     def coefficients(self) -> Tensor:
         """(9, bands) fractions per step; the recursion of `FilterBank.step_coefficients` and of one-poles."""
-        h = 2.0 * math.pi * torch.exp(self.log_center_hz) / self.step_rate_hz
-        q = torch.exp(self.log_q)
+        # In double: the coupling of a low band is a small difference of numbers near 1.
+        h = 2.0 * math.pi * torch.exp(self.log_center_hz.double()) / self.step_rate_hz
+        q = torch.exp(self.log_q.double())
         decay = torch.exp(-h / q)
         coupling = torch.sqrt(1.0 + decay - 2.0 * torch.sqrt(decay) * torch.cos(h * torch.sqrt(1.0 - 0.25 / q**2)))
         z = torch.exp(torch.complex(torch.zeros_like(h), -h))
         peak = torch.abs((1.0 - z) / ((1.0 - z) * (1.0 - decay * z) + coupling**2 * z))
-        rates = -torch.expm1(-1.0 / (torch.exp(self.log_time_s) * self.step_rate_hz))
-        return torch.cat([torch.stack([1.0 / peak, 1.0 - decay, coupling]), rates])
+        rates = -torch.expm1(-1.0 / (torch.exp(self.log_time_s.double()) * self.step_rate_hz))
+        return torch.cat([torch.stack([1.0 / peak, 1.0 - decay, coupling]), rates]).float()
 
     @torch.no_grad()
     def clamp(self) -> None:

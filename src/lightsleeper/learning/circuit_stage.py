@@ -15,7 +15,7 @@ from lightsleeper.circuits.gradient import bank_envelopes
 from lightsleeper.learning.bank_model import BankModel
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.wake_stage import Batches, NetworkSettings, bag_loss
-from lightsleeper.learning.windows import ROWS, Windows
+from lightsleeper.learning.windows import Windows, rows_for
 from lightsleeper.recordings import Scene
 
 __all__ = ["CircuitSettings", "fit_circuit"]
@@ -26,7 +26,7 @@ class CircuitSettings:
     """How the circuit is trained.
 
     Attributes:
-        steps: optimizer steps; each simulates `shards` x 16 windows forward and backward.
+        steps: optimizer steps; each simulates `shards` groups of windows forward and backward.
         shards: groups of windows in a batch, one thread each.
         bank_rate: learning rate of log frequencies, log Qs and log times.
         network_rate: learning rate of the network.
@@ -56,7 +56,7 @@ def fit_circuit(
         windows: training examples; their envelopes give the states at the start of each window.
         scenes: the scenes that they were cut from.
         frontend: stage to start from.
-        network: its network, trained in place.
+        network: its network, trained in place; it ends with the averaged weights.
         seed: of batches and of the circuit's noise.
         settings: see `CircuitSettings`.
         report: called with 1 after every step.
@@ -72,11 +72,12 @@ def fit_circuit(
         {"params": list(network.parameters()), "lr": settings.network_rate},
     ]
     optimizer = PSWA(torch.optim.AdamW(groups, weight_decay=1e-4, betas=(0.9, 0.99)), period=settings.period)
-    batches = Batches(windows, NetworkSettings(batch=ROWS), seed=seed)
+    rows = rows_for(frontend.bank.bands)
+    batches = Batches(windows, NetworkSettings(batch=rows), seed=seed)
     parameters = [*bank.parameters(), *network.parameters()]
     losses = []
     for step in range(settings.steps):
-        draws = [(batches.draw(), batches.gains(ROWS, frontend.bank.bands)) for _ in range(settings.shards)]
+        draws = [(batches.draw(), batches.gains(rows, frontend.bank.bands)) for _ in range(settings.shards)]
         jobs = (
             delayed(shard.gradient)(bank, network, parameters, index, gains, seed + step * settings.shards + i)
             for i, (index, gains) in enumerate(draws)
@@ -91,21 +92,28 @@ def fit_circuit(
         if report is not None:
             report(1)
     with optimizer.averaged():
-        return bank.install(frontend), np.array(losses)
+        # Samples are taken before the clamp, so their mean may lie outside by a little.
+        bank.clamp()
+        network.clamp()
+        averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        frontend = bank.install(frontend)
+    network.load_state_dict(averaged)
+    return frontend, np.array(losses)
 
 
 class _Shard:
-    """Simulates sixteen windows and differentiates their loss."""
+    """Simulates a group of windows side by side and differentiates their loss."""
 
     def __init__(self, windows: Windows, scenes: Sequence[Scene], frontend: FrontEnd) -> None:
         self._windows, self._scenes, self._frontend = windows, scenes, frontend
         self._rate_hz = scenes[0].rate_hz
+        self._rows = rows_for(frontend.bank.bands)
         probe = self._stream(0)
         self.step_rate_hz = probe.step_rate_hz
         self._hop = round(probe.step_rate_hz / CONTROL_RATE_HZ)
 
     def _stream(self, noise_seed: int) -> FrontEndStream:
-        return FrontEndStream(self._frontend, rows=ROWS, rate_hz=self._rate_hz, noise_seed=noise_seed)
+        return FrontEndStream(self._frontend, rows=self._rows, rate_hz=self._rate_hz, noise_seed=noise_seed)
 
     def gradient(
         self,
@@ -119,10 +127,10 @@ class _Shard:
         """Loss of the windows `index` and its gradient with respect to `parameters`."""
         windows = self._windows
         stream = self._stream(noise_seed)
-        state = np.zeros((5, ROWS, gains.shape[1]), np.float32)
+        state = np.zeros((5, self._rows, gains.shape[1]), np.float32)
         state[2:] = windows.envelopes_v[index, 0].transpose(1, 0, 2)
         envelopes = bank_envelopes(
-            bank.coefficients().repeat(1, ROWS),
+            bank.coefficients().repeat(1, self._rows),
             torch.from_numpy(stream.drive(self._samples(index))),
             range_v=self._frontend.bank.range_v(self._frontend.process),
             noise_v=torch.from_numpy(stream.step_noise_v),
@@ -130,14 +138,14 @@ class _Shard:
             words=torch.from_numpy(stream.words),
             hop=self._hop,
         )
-        rows = envelopes.reshape(len(envelopes), 3, ROWS, -1).permute(2, 0, 1, 3)
+        rows = envelopes.reshape(len(envelopes), 3, self._rows, -1).permute(2, 0, 1, 3)
         scores = network(rows * torch.from_numpy(gains)[:, None, None])
         wake = torch.from_numpy(windows.wake[index].astype(np.float32))
         loss = bag_loss(scores, torch.from_numpy(windows.judged[index]), wake)
         return float(loss.detach()), torch.autograd.grad(loss, parameters)
 
     def _samples(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Microphone voltage of the windows, (16, samples)."""
+        """Microphone voltage of the windows, (rows, samples)."""
         per_frame = round(self._rate_hz / CONTROL_RATE_HZ)
         length = self._windows.envelopes_v.shape[1] * per_frame
         starts = self._windows.start[index] * per_frame

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, EnvelopeDetectors, FilterBank, FrontEnd, Integrator, NeuralNetwork
+from lightsleeper.circuits import CONTROL_RATE_HZ, EnvelopeDetectors, FilterBank, FrontEnd, NeuralNetwork
 from lightsleeper.circuits.blocks import TIME_NAMES
 from lightsleeper.circuits.gradient import integrate
 
@@ -16,6 +16,9 @@ __all__ = ["LIMITS_S", "WakeNetwork", "initial_frontend"]
 
 LIMITS_S = {"neuron": (5e-3, 1.0), "integrator": (10e-3, 0.3)}
 """Ranges of time constants that capacitors of 5 pF and currents of 1 pA and more can set (s)."""
+
+SMALLEST_SCALE = 1e-3
+"""An input that never moves is not amplified without bound."""
 
 
 def initial_frontend(*, bands: int = 8, neurons: int = 8, low_hz: float = 200.0, high_hz: float = 7000.0) -> FrontEnd:
@@ -58,7 +61,7 @@ class WakeNetwork(nn.Module):
         self.max_weight = network.max_weight
         examples = self.compress(torch.from_numpy(envelopes_v)).flatten(0, 1)
         self.register_buffer("input_mean", examples.mean(0))
-        self.register_buffer("input_scale", examples.std(0))
+        self.register_buffer("input_scale", examples.std(0).clamp_min(SMALLEST_SCALE))
         inputs = examples.shape[1]
         spread = 1.0 / math.sqrt(inputs)
         self.hidden_weight = nn.Parameter(spread * (2 * torch.rand(network.neurons, inputs, generator=generator) - 1))
@@ -103,7 +106,8 @@ class WakeNetwork(nn.Module):
             output_bias_v=float(weights["output_bias"]) * self.range_v,
         )
         time_s = float(np.exp(weights["log_integrator_s"]))
-        return dataclasses.replace(frontend, network=network, integrator=Integrator(rise_s=time_s, fall_s=time_s))
+        integrator = dataclasses.replace(frontend.integrator, rise_s=time_s, fall_s=time_s)
+        return dataclasses.replace(frontend, network=network, integrator=integrator)
 
 
 def _one_pole(values: Tensor, log_time_s: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lightsleeper.averaging import PSWA
 from lightsleeper.circuits import FrontEnd
+from lightsleeper.errors import InputError
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.windows import Windows
 
@@ -79,6 +80,11 @@ class Batches:
         self._settings = settings
         self._rng = np.random.default_rng(seed)
         self._wake, self._other = np.flatnonzero(windows.wake), np.flatnonzero(~windows.wake)
+        if not (self._wake.size and self._other.size):
+            raise InputError(
+                f"training streams hold {self._wake.size} usable wake events and {self._other.size} other windows; "
+                "both are needed: raise training.scenes or training.scene_s"
+            )
 
     def draw(self) -> NDArray[np.int64]:
         """Indices of one batch."""
@@ -150,4 +156,6 @@ def fit_network(
     with optimizer.averaged():
         averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
     network.load_state_dict(averaged)
+    # Samples are taken before the clamp, so their mean may lie outside by a little.
+    network.clamp()
     return network, Curve(*(np.array([p[i] for p in points]) for i in range(3)))

@@ -7,14 +7,14 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.circuits import CONTROL_RATE_HZ, MOST_COLUMNS, FrontEnd, FrontEndStream
+from lightsleeper.errors import InputError
 from lightsleeper.learning.augment import augment
 from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
 
-__all__ = ["LEAD_S", "LISTEN_S", "ROWS", "Windows", "cut_windows", "floor_of", "scene_envelopes", "training_scenes"]
+__all__ = ["LEAD_S", "LISTEN_S", "Windows", "cut_windows", "floor_of", "rows_for", "scene_envelopes", "training_scenes"]
 
-ROWS = 16
-"""Scenes simulated side by side."""
+MOST_ROWS = 16
 CHUNK_S = 30.0
 LEAD_S = 1.0
 """Time before the onset that a window shows: the neurons' memory must settle."""
@@ -46,6 +46,11 @@ class Windows:
     fold: NDArray[np.int64]
     scene: NDArray[np.int64]
     start: NDArray[np.int64]
+
+
+def rows_for(bands: int) -> int:
+    """Signals that are simulated side by side: sixteen, or as many as the kernel's columns hold."""
+    return min(MOST_ROWS, MOST_COLUMNS // bands)
 
 
 def floor_of(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
@@ -82,8 +87,9 @@ def _training_scene(
 def scene_envelopes(
     frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
 ) -> NDArray[np.float32]:
-    """Envelopes of scenes of equal length, shape (scenes, frames, 3, bands), in V; groups of `ROWS` run in parallel."""
-    groups = [range(i, min(i + ROWS, len(scenes))) for i in range(0, len(scenes), ROWS)]
+    """Envelopes of scenes of equal length, shape (scenes, frames, 3, bands), in V; groups of rows run in parallel."""
+    rows = rows_for(frontend.bank.bands)
+    groups = [range(i, min(i + rows, len(scenes))) for i in range(0, len(scenes), rows)]
 
     def run(index: int) -> NDArray[np.float32]:
         part = _group_envelopes(frontend, [scenes[i] for i in groups[index]], noise_seed + index)
@@ -124,6 +130,8 @@ def cut_windows(envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds
             if onset_s >= SETTLE_S and start + length <= envelopes_v.shape[1]:
                 judged = min(round((end_s - onset_s) * CONTROL_RATE_HZ), length - lead)
                 rows.append((index, start, judged, wake))
+    if not rows:
+        raise InputError("no training stream is long enough for a window: raise training.scene_s")
     scene_index, starts, lengths = (np.array([row[i] for row in rows], dtype=np.int64) for i in range(3))
     frames = np.arange(length)
     return Windows(
@@ -141,8 +149,8 @@ def _stretches(events: Sequence[SceneEvent]) -> list[tuple[float, float, bool]]:
     stretches = []
     free_s = SETTLE_S
     for index, event in enumerate(events):
-        if event.onset_s - free_s > 1.0:
-            stretches.append((free_s, event.onset_s, False))
+        if event.onset_s - max(free_s, SETTLE_S) > 1.0:
+            stretches.append((max(free_s, SETTLE_S), event.onset_s, False))
         following_s = events[index + 1].onset_s if index + 1 < len(events) else np.inf
         free_s = event.end_s + AFTER_S
         until_s = event.end_s + TOLERANCE_S if event.wake else min(free_s, following_s)

@@ -1,6 +1,7 @@
 """Verbs of the command line: they parse and print, and decide nothing."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from lightsleeper.errors import InputError, LightsleeperError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -23,7 +24,6 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Design, train and measure sensors that sleep until something matters and learn while they rest.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -93,7 +93,9 @@ def evaluate(
 def simulate(
     run: RunArgument,
     sound: Annotated[Path, typer.Argument(metavar="SOUND.wav", help="A recording: WAV, FLAC or OGG.")],
-    level_db_spl: Annotated[float, typer.Option(help="Level of the sound's active part at the microphone.")] = 50.0,
+    level_db_spl: Annotated[
+        float, typer.Option(min=-50, max=200, help="Level of the sound's active part at the microphone.")
+    ] = 50.0,
     noise_seed: Annotated[int, typer.Option(help="Seed of the circuit's noise; -1 for none.")] = 0,
     waveforms: Annotated[Path | None, typer.Option(help="Write every net as arrays to this .npz file.")] = None,
     as_json: Json = False,
@@ -137,27 +139,37 @@ def power(
 
 
 def main() -> None:
-    """Entry point: errors that a person can mend become one line; exit codes 0, 1, 2 (bad input), 130 (interrupted)."""
+    """Entry point: what `run` does, with the arguments and the exit code of the process."""
+    code = run(sys.argv[1:])
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Threads may still train; where the interpreter is taken down under them, torch aborts with another exit code.
+        os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Exit code of a command: 0, 1 (failed), 2 (bad input), 130 (interrupted); what a person can mend is one line."""
     try:
-        app(standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
     except InputError as error:
-        _fail(str(error), EXIT_BAD_INPUT)
+        return _fail(str(error), EXIT_BAD_INPUT)
     except LightsleeperError as error:
-        _fail(str(error), EXIT_FAILED)
+        return _fail(str(error), EXIT_FAILED)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = EXIT_INTERRUPTED
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is None:
             raise
-        _fail(usage(), EXIT_BAD_INPUT)
+        return _fail(usage(), EXIT_BAD_INPUT)
+    # Typer hands back Ctrl-C as an exit code, and a verb's None.
+    return _fail("interrupted; nothing was written", code) if code == EXIT_INTERRUPTED else int(code or 0)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> int:
     print(f"lightsleeper: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    return code
 
 
 class _Bar:

@@ -15,7 +15,14 @@ from lightsleeper.design.progress import Progress
 from lightsleeper.design.second_stage import design_second_stage
 from lightsleeper.design.spec import Spec
 from lightsleeper.design.storage import save_design, write_json
-from lightsleeper.design.summary import measured_blocks, scene_conditions, set_conditions, summarise, versions
+from lightsleeper.design.summary import (
+    check_parts,
+    measured_blocks,
+    scene_conditions,
+    set_conditions,
+    summarise,
+    versions,
+)
 from lightsleeper.design.traces import collect_traces
 from lightsleeper.errors import InputError
 from lightsleeper.recordings import RecordingSet, unite_sources
@@ -53,6 +60,7 @@ def design_into(folder: Path, spec: Spec, progress: Progress) -> dict[str, Any]:
     """
     clock = _Clock(progress)
     _single_threaded_torch()
+    check_parts(spec)  # now, and not after minutes of training
     material = gather(spec, clock)
     first = design_first_stage(material, spec, clock)
     digital = design_second_stage(first, material, spec, clock)

@@ -66,6 +66,11 @@ def gather(spec: Spec, progress: Progress) -> Material:
     check_label(united, spec.wake)
     folded = assign_folds(united, folds=_fold_count(everything, spec.wake), seed=spec.seed)
     numbers = sorted({recording.fold for recording in folded if recording.fold is not None})
+    if len(numbers) < FEWEST_FOLDS:
+        raise InputError(
+            f"the recordings come in {len(numbers)} folds; needed are at least {FEWEST_FOLDS}, or none: "
+            "folds are then made from their sources"
+        )
     test_fold = numbers[-1] if spec.evaluation.test_fold is None else spec.evaluation.test_fold
     if test_fold not in numbers:
         raise InputError(f"evaluation.test_fold is {test_fold}; the recordings have the folds {numbers}")

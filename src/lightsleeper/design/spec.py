@@ -26,7 +26,7 @@ BUILT_IN_WAKE = "glass_breaking"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TargetSpec(_Part):
@@ -100,7 +100,7 @@ class TrainingSpec(_Part):
     """Steps through the circuit."""
     network_steps: int = Field(default=1500, ge=10)
     """Steps of the network on the final circuit."""
-    digital_steps: int = Field(default=600, ge=10)
+    digital_steps: int = Field(default=400, ge=10)
     """Steps of the digital stage."""
 
 
@@ -165,4 +165,4 @@ def load_spec(path: Path | None, **overrides: Any) -> Spec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "spec"
-        raise InputError(f"{path or 'spec'}: {where}: {first['msg']}") from None
+        raise InputError(f"{path or 'spec'}: {where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -40,6 +40,8 @@ def save_design(design: Design, folder: Path) -> None:
     arrays["output_bias_v"] = np.array([network.output_bias_v])
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, folder / "wake_stage.safetensors")
     save_model(design.model, str(folder / "digital_stage.safetensors"))
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # written as 0600, which nobody else could open
     write_json(
         folder / DIGITAL_META,
         {
@@ -65,7 +67,7 @@ def load_design(folder: Path) -> Design:
         model = SecondStage(features, samples=meta["samples"], channels=meta["channels"])
         load_model(model, str(folder / "digital_stage.safetensors"))
         return Design(spec=spec, frontend=frontend, model=model, threshold=meta["threshold"])
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}: weights cannot be read ({error}); design it again") from None
 
 
@@ -73,7 +75,9 @@ def load_summary(folder: Path) -> dict[str, Any]:
     """summary.json of a run folder; InputError where there is none."""
     if not (folder / "summary.json").is_file():
         raise InputError(f"{folder}: is no finished run (no summary.json); make one with `lightsleeper design`")
-    data: dict[str, Any] = _read_json(folder / "summary.json")
+    data = _read_json(folder / "summary.json")
+    if not isinstance(data, dict) or "energy" not in data:
+        raise InputError(f"{folder / 'summary.json'}: holds no figures of a run; design it again")
     return data
 
 

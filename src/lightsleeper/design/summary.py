@@ -17,7 +17,7 @@ from lightsleeper.energy import analyse_first, digitise_first, energy_report, lo
 from lightsleeper.learning import LEAD_S, LISTEN_S, NetworkSettings, SecondStageSettings
 from lightsleeper.recordings import RecordingSet
 
-__all__ = ["energy_of", "measured_blocks", "summarise", "versions"]
+__all__ = ["check_parts", "energy_of", "measured_blocks", "summarise", "versions"]
 
 Block = dict[str, Any]
 
@@ -50,6 +50,14 @@ def measured_blocks(design: Design, measured: Measured) -> Block:
         },
         "energy": energy_of(design, wakes_per_hour, (low, high)),
     }
+
+
+def check_parts(spec: Spec) -> None:
+    """Raise InputError where a part of the spec's device stands in no catalogue."""
+    catalogue = load_catalogue()
+    catalogue.battery(spec.device.battery)
+    catalogue.sensor(spec.device.sensor)
+    catalogue.microcontroller(spec.device.microcontroller)
 
 
 def energy_of(design: Design, wakes_per_hour: float, interval: tuple[float, float]) -> Block:

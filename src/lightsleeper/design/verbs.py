@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightsleeper.design.first_stage import decision_of
 from lightsleeper.design.measure import Design
 from lightsleeper.design.summary import energy_of
+from lightsleeper.errors import InputError
 from lightsleeper.recordings import read_recording
 
 __all__ = ["power_of", "simulate_sound"]
@@ -38,8 +40,10 @@ def simulate_sound(
     microphone = design.frontend.microphone
     voltage = recording.samples * (pressure_pa / recording.active_rms() * microphone.sensitivity_v_per_pa)
     nets = design.frontend.simulate(voltage, recording.rate_hz, noise_seed=noise_seed)
+    if nets["time_s"].size == 0:
+        raise InputError(f"{sound}: lasts only {recording.duration_s:g} s; give a longer recording")
     if waveforms is not None:
-        np.savez_compressed(waveforms, **nets)  # type: ignore[arg-type]
+        _write_waveforms(waveforms, nets)
     rate_hz = 1.0 / float(nets["time_s"][0])
     volts = {name: values for name, values in nets.items() if not name.endswith("time_s")}
     return {
@@ -50,6 +54,13 @@ def simulate_sound(
         "wakes_s": decision_of(design.frontend).wakes(nets["integral"], rate_hz=rate_hz).tolist(),
         "nets": {name: {"low_v": float(v.min()), "high_v": float(v.max())} for name, v in volts.items()},
     }
+
+
+def _write_waveforms(path: Path, nets: dict[str, NDArray[np.floating]]) -> None:
+    try:
+        np.savez_compressed(path, **nets)  # type: ignore[arg-type]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another --waveforms") from None
 
 
 def power_of(design: Design, summary: dict[str, Any], *, wakes_per_hour: float | None) -> dict[str, Any]:

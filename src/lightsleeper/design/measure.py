@@ -73,7 +73,7 @@ class Measured:
         return {
             f"{snr:g}": {
                 "recall": hits / events,
-                "recall_interval": list(wilson_interval(hits, events)),
+                "interval": list(wilson_interval(hits, events)),
                 "events": events,
             }
             for snr, (hits, events) in self.recall_by_snr.items()

@@ -101,10 +101,6 @@ def summarise(
 ) -> Block:
     """The whole summary of a run."""
     spec = design.spec
-    command = ["lightsleeper", "design"]
-    if spec.recordings:
-        command += ["--recordings", spec.recordings]
-    command += ["--wake", spec.wake, "--seed", str(spec.seed), "--out", "RUN"]
     blocks = measured_blocks(design, measured)
     blocks["first_stage"]["validation"] = _detection(first.validation)
     return {
@@ -115,8 +111,18 @@ def summarise(
         "limits": _limits(material, measured),
         "seeds": {"design": spec.seed},
         "versions": versions(),
-        "command": shlex.join(command),
+        "command": _command(spec),
     }
+
+
+def _command(spec: Spec) -> str:
+    """What repeats the run; options say it all only where everything else has its default."""
+    if spec != Spec(recordings=spec.recordings, wake=spec.wake, seed=spec.seed):
+        return "lightsleeper design RUN/spec.toml --out REPEATED"
+    recordings = ["--recordings", spec.recordings] if spec.recordings else []
+    return shlex.join(
+        ["lightsleeper", "design", *recordings, "--wake", spec.wake, "--seed", str(spec.seed), "--out", "RUN"]
+    )
 
 
 def versions() -> Block:

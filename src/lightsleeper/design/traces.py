@@ -21,10 +21,12 @@ DET_POINTS = 400
 def collect_traces(design: Design, first: FirstStage, digital: DigitalStage, measured: Measured) -> Arrays:
     """All arrays by name; shapes as the report documents them."""
     curve = measured.curve.thinned(DET_POINTS)
+    # At lower thresholds bursts merge into one endless wake, and the rate falls again: that is no operating point.
+    usable = slice(0, int(np.argmax(curve.false_wakes_per_hour)) + 1)
     arrays: Arrays = {
-        "det_threshold_v": curve.thresholds,
-        "det_recall": curve.recall,
-        "det_false_wakes_per_hour": curve.false_wakes_per_hour,
+        "det_threshold_v": curve.thresholds[usable],
+        "det_recall": curve.recall[usable],
+        "det_false_wakes_per_hour": curve.false_wakes_per_hour[usable],
         "training_circuit_loss": first.circuit_loss,
     }
     arrays |= _responses(design.frontend)

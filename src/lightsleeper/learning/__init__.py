@@ -11,8 +11,9 @@ from lightsleeper.learning.second_stage import (
     score_windows,
     stage_windows,
 )
+from lightsleeper.learning.training import Curve
 from lightsleeper.learning.wake_model import WakeNetwork, initial_frontend
-from lightsleeper.learning.wake_stage import Curve, NetworkSettings, fit_network
+from lightsleeper.learning.wake_stage import NetworkSettings, fit_network
 from lightsleeper.learning.windows import (
     LEAD_S,
     LISTEN_S,

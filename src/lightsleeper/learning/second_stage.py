@@ -1,5 +1,6 @@
 """The digital second stage: a small convolutional network that checks, on log-mel energies, what woke the device."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,12 +14,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lightsleeper.averaging import PSWA
 from lightsleeper.errors import InputError
 from lightsleeper.learning.features import LogMel
-from lightsleeper.learning.wake_stage import Curve
+from lightsleeper.learning.training import Curve, Task, train
 from lightsleeper.recordings import Scene
 
 __all__ = ["Examples", "SecondStage", "SecondStageSettings", "fit_second_stage", "score_windows", "stage_windows"]
 
 KERNEL = 5
+PROBE = 128
+PROBE_SEED = 1
+"""Windows of the fixed sample behind the training curve, and its seed."""
 NEPERS_PER_DB = np.log(10.0) / 10.0
 """Of power."""
 STANDARD_DEVIATION = 2.0
@@ -274,29 +278,14 @@ def fit_second_stage(
     settings = settings or SecondStageSettings()
     model = SecondStage(settings.features, samples=examples.pressure_pa.shape[1], channels=settings.channels, seed=seed)
     base = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    optimizer = PSWA(base, period=settings.period)
-    batches = _Batches(_log_mels(settings.features, examples.pressure_pa, 256), examples.wake, settings, seed=seed)
-    every = max(1, settings.steps // 40)
-    points: list[tuple[int, float, float]] = []
-    losses: list[float] = []
-    for step in range(1, settings.steps + 1):
-        log_mel, target = batches.next()
-        loss = binary_cross_entropy_with_logits(model(log_mel), target)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(loss=loss)
-        losses.append(float(loss.detach()))
-        if step % every == 0:
-            with optimizer.averaged(), torch.no_grad():
-                averaged = float(binary_cross_entropy_with_logits(model(log_mel), target))
-            points.append((step, float(np.mean(losses)), averaged))
-            losses.clear()
-        if report is not None:
-            report(1)
-    with optimizer.averaged():
-        weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(weights)
-    return model, Curve(*(np.array([p[i] for p in points]) for i in range(3)))
+    log_mel = _log_mels(settings.features, examples.pressure_pa, 256)
+    probe = dataclasses.replace(settings, batch=PROBE)
+    task = Task(
+        next_batch=_Batches(log_mel, examples.wake, settings, seed=seed).next,
+        loss=lambda batch: binary_cross_entropy_with_logits(model(batch[0]), batch[1]),
+        probe=_Batches(log_mel, examples.wake, probe, seed=PROBE_SEED).next(),
+    )
+    return model, train(model, PSWA(base, period=settings.period), task, steps=settings.steps, report=report)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Fit the wake stage through the circuit: the network on simulated envelopes, then bands and time constants as well."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,15 +13,19 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lightsleeper.averaging import PSWA
 from lightsleeper.circuits import FrontEnd
 from lightsleeper.errors import InputError
+from lightsleeper.learning.training import Curve, Task, train
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.windows import Windows
 
-__all__ = ["Curve", "NetworkSettings", "bag_loss", "fit_network"]
+__all__ = ["Batches", "NetworkSettings", "bag_loss", "fit_network"]
 
 BEST_FRAMES = 6
 """Frames (48 ms) whose mean score stands for a whole window."""
 LOGIT_SCALE = 6.0
 """Logit of a fully driven output."""
+PROBE = 96
+PROBE_SEED = 1
+"""Windows of the fixed sample behind the training curve, and its seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +48,6 @@ class NetworkSettings:
     period: int = 100
     gain_spread: float = 0.7
     band_spread: float = 0.35
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Training loss over steps: of the weights as they move, and of their average on the same batches.
-
-    Attributes:
-        step: (n,).
-        loss: (n,) mean loss of the moving weights.
-        averaged_loss: (n,) loss of the averaged weights.
-    """
-
-    step: NDArray[np.int64]
-    loss: NDArray[np.float64]
-    averaged_loss: NDArray[np.float64]
 
 
 def bag_loss(scores: Tensor, judged: Tensor, wake: Tensor) -> Tensor:
@@ -134,28 +124,11 @@ def fit_network(
     base = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
     )
-    optimizer = PSWA(base, period=settings.period)
-    batches = Batches(windows, settings, seed=seed)
-    every = max(1, settings.steps // 40)
-    points: list[tuple[int, float, float]] = []
-    losses: list[float] = []
-    for step in range(1, settings.steps + 1):
-        envelopes, judged, wake = batches.next()
-        loss = bag_loss(network(envelopes), judged, wake)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(loss=loss)
-        network.clamp()
-        losses.append(float(loss.detach()))
-        if step % every == 0:
-            with optimizer.averaged(), torch.no_grad():
-                points.append((step, float(np.mean(losses)), float(bag_loss(network(envelopes), judged, wake))))
-            losses.clear()
-        if report is not None:
-            report(1)
-    with optimizer.averaged():
-        averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(averaged)
-    # Samples are taken before the clamp, so their mean may lie outside by a little.
-    network.clamp()
-    return network, Curve(*(np.array([p[i] for p in points]) for i in range(3)))
+    task = Task(
+        next_batch=Batches(windows, settings, seed=seed).next,
+        loss=lambda batch: bag_loss(network(batch[0]), *batch[1:]),
+        probe=Batches(windows, dataclasses.replace(settings, batch=PROBE), seed=PROBE_SEED).next(),
+        after_step=network.clamp,
+    )
+    curve = train(network, PSWA(base, period=settings.period), task, steps=settings.steps, report=report)
+    return network, curve

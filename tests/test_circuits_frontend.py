@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from example_frontend import RATE_HZ, make_frontend, noise_bursts
 from lightsleeper.circuits import CONTROL_RATE_HZ, Amplifier, Comparator, FilterBank, FrontEnd, Process, reference
-from lightsleeper.circuits.frontend import frame_fraction, interpolation_taps, oversampling_for
+from lightsleeper.circuits.rates import frame_fraction, interpolation_taps, oversampling_for
 from lightsleeper.errors import InputError
 
 FRONTEND = make_frontend()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lightsleeper.circuits import FilterBank, Process, kernels, reference
-from lightsleeper.circuits.frontend import interpolation_taps
+from lightsleeper.circuits.rates import interpolation_taps
 
 RANGE_V = Process().range_v
 STEP_HZ = 32_000.0

@@ -65,7 +65,7 @@ BAD = {
     "wrong type": ('seed = "many"', "seed: "),
     "wrong type of a part": ("scene = 3", "scene: "),
     "below range": ("[training]\nscenes = 1", "training.scenes: "),
-    "above range": ("[first_stage]\nbands = 9", "first_stage.bands: "),
+    "above range": ("[target]\nrecall = 1.5", "target.recall: "),
     "rate too low": ("[scene]\nrate_hz = 3", "scene.rate_hz: "),
     "infinite": ("[evaluation]\ndense_hours = inf", "evaluation.dense_hours: "),
     "not a number": ("[evaluation]\nsnr_db = [10.0, nan]", "evaluation.snr_db.1: "),
@@ -76,7 +76,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_spec_is_one_line_and_exit_code_2(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_bad_spec_is_one_line_and_exit_code_2(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("lightsleeper.design.design_into", lambda *_: pytest.fail("work began"))
     text, words = BAD[case]
     path = tmp_path / "asked.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -11,8 +11,9 @@ from lightsleeper.circuits.blocks import (
     NeuralNetwork,
     Process,
 )
-from lightsleeper.circuits.frontend import CONTROL_RATE_HZ, FrontEnd
+from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.kernels import LANES as MOST_COLUMNS
+from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.stream import FrontEndStream
 
 __all__ = [

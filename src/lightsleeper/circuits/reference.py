@@ -1,6 +1,6 @@
 """The first stage as one reads its equations: float64, exact tanh, one signal or one band at a time, no tricks.
 
-Sections are those of the analog circuits reference. Rates are fractions per step (`frontend.frame_fraction`). The
+Sections are those of the analog circuits reference. Rates are fractions per step (`rates.frame_fraction`). The
 compiled kernels and `FrontEndStream` are held to these functions by tests; nothing else uses them.
 """
 
@@ -11,13 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.blocks import NeuralNetwork
-from lightsleeper.circuits.frontend import (
-    CONTROL_RATE_HZ,
-    FrontEnd,
-    frame_fraction,
-    interpolation_taps,
-    oversampling_for,
-)
+from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.rates import CONTROL_RATE_HZ, frame_fraction, interpolation_taps, oversampling_for
 
 __all__ = [
     "amplifier",

@@ -6,18 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits import kernels
-from lightsleeper.circuits.frontend import (
-    CONTROL_RATE_HZ,
-    FrontEnd,
-    frame_fraction,
-    interpolation_taps,
-    oversampling_for,
-)
 from lightsleeper.circuits.integrator import integrate_forward
+from lightsleeper.circuits.rates import CONTROL_RATE_HZ, frame_fraction, interpolation_taps, oversampling_for
 from lightsleeper.errors import InputError
 
 if TYPE_CHECKING:
     from lightsleeper.circuits.blocks import Comparator
+    from lightsleeper.circuits.frontend import FrontEnd
 
 __all__ = ["FrontEndStream", "compare"]
 
@@ -53,7 +48,7 @@ class FrontEndStream:
         noise_seed: seed of the circuit's noise; None is noiseless.
     """
 
-    def __init__(self, frontend: FrontEnd, *, rows: int, rate_hz: float, noise_seed: int | None = None) -> None:
+    def __init__(self, frontend: "FrontEnd", *, rows: int, rate_hz: float, noise_seed: int | None = None) -> None:
         self.frontend = frontend
         self.rows = rows
         bands = frontend.bank.bands

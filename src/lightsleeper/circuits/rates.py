@@ -1,0 +1,38 @@
+"""Rates of the simulation: how finely the circuit is stepped, how often its network is read, and the way between."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import firwin
+
+from lightsleeper.errors import InputError
+
+__all__ = ["CONTROL_RATE_HZ", "frame_fraction", "interpolation_taps", "oversampling_for"]
+
+CONTROL_RATE_HZ = 125.0
+"""Frames per second at which the network is simulated, on means of the envelopes over one frame (8 ms).
+
+Every time constant behind the envelopes is 5 ms or more; a finer frame changes no decision by more than its length."""
+
+
+def oversampling_for(rate_hz: float, top_hz: float) -> int:
+    """Smallest integer factor that puts the simulation rate at 4x the top centre frequency or more."""
+    if top_hz >= rate_hz / 2:
+        raise InputError(
+            f"a band at {top_hz:.0f} Hz needs recordings above {2 * top_hz:.0f} Hz; these are at {rate_hz:.0f} Hz"
+        )
+    return max(1, math.ceil(4.0 * top_hz / rate_hz))
+
+
+def interpolation_taps(factor: int, *, per_phase: int = 24) -> NDArray[np.float32]:
+    """Polyphase causal low-pass that raises the rate by `factor`, shape (factor, per_phase); identity for 1."""
+    if factor == 1:
+        return np.eye(1, per_phase, dtype=np.float32)
+    prototype = factor * firwin(factor * per_phase, 1.0 / factor, window=("kaiser", 5.0))
+    return np.ascontiguousarray(prototype.reshape(per_phase, factor).T, dtype=np.float32)
+
+
+def frame_fraction(time_s: float, rate_hz: float) -> float:
+    """Fraction per step of a one-pole with time constant `time_s`: 1 - exp(-1 / (tau f))."""
+    return -math.expm1(-1.0 / (time_s * rate_hz))

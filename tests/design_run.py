@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lightsleeper.design import Silent, Spec, load_spec
+from lightsleeper.design import Silent, Spec
 from lightsleeper.design.material import Material, gather
 from lightsleeper.recordings import FLOOR_LABELS, Recording
 
@@ -61,19 +62,28 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@cache
 def tiny_run(factory: pytest.TempPathFactory) -> TinyRun:
-    """A design on the built-in recordings."""
-    base = factory.mktemp("tiny")
+    """A design on the built-in recordings, made once a session."""
+    return _tiny_run(factory.getbasetemp() / "tiny")
+
+
+def repeated_run(factory: pytest.TempPathFactory) -> TinyRun:
+    """The same design, made once a session, where `kill -9` ended another one before."""
+    return _repeated_run(tiny_run(factory).spec_file, factory.getbasetemp() / "repeated")
+
+
+@cache
+def _tiny_run(base: Path) -> TinyRun:
+    base.mkdir()
     spec = base / "tiny.toml"
     spec.write_text(TINY, encoding="utf-8")
     return _finished(spec, base / "run")
 
 
 @cache
-def repeated_run(factory: pytest.TempPathFactory) -> TinyRun:
-    """The same design where `kill -9` ended another one before."""
-    spec, out = tiny_run(factory).spec_file, factory.mktemp("repeated") / "run"
+def _repeated_run(spec: Path, base: Path) -> TinyRun:
+    base.mkdir()
+    out = base / "run"
     killed = start("design", spec, "--out", out)
     wait_for(lambda: list(out.parent.iterdir()), killed)
     killed.send_signal(signal.SIGKILL)
@@ -102,13 +112,7 @@ def wait_for(happened: Any, process: subprocess.Popen[str], *, limit_s: float = 
 @cache
 def tiny_spec() -> Spec:
     """The spec of the tiny run."""
-    return load_spec(None).model_validate(_tables())
-
-
-def _tables() -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415
-
-    return tomllib.loads(TINY)
+    return Spec.model_validate(tomllib.loads(TINY))
 
 
 @cache

@@ -96,11 +96,11 @@ class TrainingSpec(_Part):
     scene_s: float = Field(default=200.0, ge=30)
     first_steps: int = Field(default=250, ge=10)
     """Steps of the network before the circuit moves."""
-    circuit_steps: int = Field(default=32, ge=0)
+    circuit_steps: int = Field(default=24, ge=0)
     """Steps through the circuit."""
-    network_steps: int = Field(default=1500, ge=10)
+    network_steps: int = Field(default=1300, ge=10)
     """Steps of the network on the final circuit."""
-    digital_steps: int = Field(default=400, ge=10)
+    digital_steps: int = Field(default=500, ge=10)
     """Steps of the digital stage."""
 
 

@@ -18,7 +18,7 @@ MOST_ROWS = 16
 CHUNK_S = 30.0
 LEAD_S = 1.0
 """Time before the onset that a window shows: the neurons' memory must settle."""
-LISTEN_S = 4.0
+LISTEN_S = 6.0
 """Longest stretch of a sound that is judged."""
 TOLERANCE_S = 1.0
 """A wake counts until this long after the end of the event (DESIGN, standard scene)."""

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from lightsleeper.design import new_run
+from lightsleeper.design.run_folder import RUN_MARKS
 from lightsleeper.errors import InputError
 
 
 def make_run(out: Path, content: str = "{}", **options: bool) -> None:
     with new_run(out, **options) as folder:
-        (folder / "summary.json").write_text(content, encoding="utf-8")
+        for name in RUN_MARKS:
+            (folder / name).write_text(content, encoding="utf-8")
 
 
 def names(folder: Path) -> list[str]:
@@ -45,7 +47,7 @@ def test_an_exception_leaves_nothing(error: type[BaseException], tmp_path: Path)
 def test_a_relative_name_lies_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     make_run(Path("run"))
-    assert names(tmp_path / "run") == ["summary.json"]
+    assert names(tmp_path / "run") == sorted(RUN_MARKS)
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path):
@@ -69,7 +71,7 @@ def test_force_replaces_an_older_run_whole(tmp_path: Path):
     make_run(out, "old")
     (out / "report.html").write_text("old", encoding="utf-8")
     make_run(out, "new", force=True)
-    assert names(out) == ["summary.json"]
+    assert names(out) == sorted(RUN_MARKS)
     assert (out / "summary.json").read_text(encoding="utf-8") == "new"
     assert names(tmp_path) == ["run"]
 
@@ -128,3 +130,11 @@ def test_kill_leaves_no_folder_that_looks_like_a_run(tmp_path: Path):
     assert names(tmp_path)[0].startswith(".run.unfinished-")
     make_run(out)
     assert names(out) == ["summary.json"]
+
+
+def test_a_folder_that_only_holds_a_summary_is_nobodys_run(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="no run of lightsleeper"):
+        make_run(tmp_path / "run", force=True)
+    assert (tmp_path / "run" / "summary.json").read_text(encoding="utf-8") == "mine"

@@ -47,8 +47,22 @@ def test_overrides_win_over_the_file(tmp_path: Path):
 
 
 def test_the_budget_is_six_where_nothing_is_said():
-    assert TargetSpec().budget == 6.0
-    assert TargetSpec(false_wakes_per_hour=2.5).budget == 2.5
+    assert TargetSpec().false_wakes_per_hour == 6.0
+    assert TargetSpec(false_wakes_per_hour=2.5).false_wakes_per_hour == 2.5
+    assert TargetSpec(recall=0.9).false_wakes_per_hour is None
+    assert "false_wakes_per_hour = 6.0" in Spec().to_toml()
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("first_stage", {"low_hz": 5000.0, "high_hz": 400.0}, "low_hz 5000 must lie below high_hz 400"),
+        ("scene", {"foreign_snr_db": [20.0, 0.0]}, "lowest, then the highest"),
+    ],
+)
+def test_reversed_ranges_are_refused(section: str, values: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_spec(None, **{section: values})
 
 
 def test_scene_settings_take_the_spec_at_another_density():

@@ -222,6 +222,7 @@ def _choose_threshold(heard: dict[int, Heard], frontend: FrontEnd, spec: Spec) -
         decision=decision_of(frontend),
         foreign_per_hour=spec.scene.foreign_per_hour,
     )
-    if spec.target.recall is not None:
-        return threshold_for_recall(curve, recall=spec.target.recall)
-    return threshold_for_budget(curve, false_wakes_per_hour=spec.target.budget)
+    if spec.target.false_wakes_per_hour is not None:
+        return threshold_for_budget(curve, false_wakes_per_hour=spec.target.false_wakes_per_hour)
+    assert spec.target.recall is not None, "the spec holds one of the two"
+    return threshold_for_recall(curve, recall=spec.target.recall)

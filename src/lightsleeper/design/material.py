@@ -20,6 +20,7 @@ from lightsleeper.recordings import (
 __all__ = ["Material", "check_label", "gather", "read_recordings"]
 
 FEWEST_FOLDS = 3
+BUILT_IN_RATE_HZ = 16_000
 MOST_FOLDS = 4
 
 
@@ -51,6 +52,8 @@ def read_recordings(spec: Spec, progress: Progress) -> RecordingSet:
     """The folder of the spec, or the built-in synthetic recordings."""
     progress.begin("reading recordings", 0)
     if not spec.recordings:
+        if spec.scene.rate_hz < BUILT_IN_RATE_HZ:
+            raise InputError(f"scene.rate_hz: the built-in recordings need {BUILT_IN_RATE_HZ} Hz or more")
         return synthetic_recordings(seed=spec.seed, rate_hz=int(spec.scene.rate_hz))
     return read_folder(Path(spec.recordings), rate_hz=int(spec.scene.rate_hz), skip_bad=spec.skip_bad)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lightsleeper.errors import InputError
 
-__all__ = ["RUN_MARK", "new_run"]
+__all__ = ["RUN_MARKS", "new_run"]
 
-RUN_MARK = "summary.json"
-"""The file that makes a folder a run."""
+RUN_MARKS = ("summary.json", "spec.toml", "frontend.json")
+"""The files that make a folder a run, which --force may replace."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def check_out(out: Path, *, force: bool) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out}: is a file; choose another --out")
-    if (out / RUN_MARK).exists():
+    if all((out / mark).exists() for mark in RUN_MARKS):
         if not force:
             raise InputError(f"{out}: holds an older run, which is kept; choose another --out or say --force")
     elif any(out.iterdir()):

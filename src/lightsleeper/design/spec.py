@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 BUILT_IN_WAKE = "glass_breaking"
+BUDGET_PER_HOUR = 6.0
 
 
 class _Part(BaseModel):
@@ -37,16 +38,17 @@ class TargetSpec(_Part):
     recall: float | None = Field(default=None, gt=0, le=1)
     """Share of wake events that must be heard."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default(cls, data: Any) -> Any:
+        """Write the default out, so that a saved spec states its target."""
+        return {"false_wakes_per_hour": BUDGET_PER_HOUR} if data == {} else data
+
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if self.false_wakes_per_hour is not None and self.recall is not None:
-            raise ValueError("give either false_wakes_per_hour or recall, not both")
+        if (self.false_wakes_per_hour is None) == (self.recall is None):
+            raise ValueError("give either false_wakes_per_hour or recall")
         return self
-
-    @property
-    def budget(self) -> float:
-        """False wakes per hour that may not be exceeded."""
-        return 6.0 if self.false_wakes_per_hour is None else self.false_wakes_per_hour
 
 
 class SceneSpec(_Part):
@@ -59,6 +61,12 @@ class SceneSpec(_Part):
     foreign_snr_db: tuple[float, float] = (0.0, 20.0)
     foreign_per_hour: float = Field(default=60.0, gt=0)
     fade_s: float = Field(default=0.3, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.foreign_snr_db[0] > self.foreign_snr_db[1]:
+            raise ValueError("foreign_snr_db: give the lowest, then the highest level")
+        return self
 
     def settings(self, *, duration_s: float, wake_per_hour: float, foreign_per_hour: float) -> SceneSettings:
         """Scene settings at the given density; figures are converted to `foreign_per_hour` of the spec."""
@@ -77,6 +85,12 @@ class FirstStageSpec(_Part):
     """Of the filters' integrators: sets their noise, power and area."""
     amplifier_gain: float = Field(default=200.0, ge=1, le=1000)
     hysteresis_v: float = Field(default=5e-3, ge=0, le=0.05)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low_hz >= self.high_hz:
+            raise ValueError(f"low_hz {self.low_hz:g} must lie below high_hz {self.high_hz:g}")
+        return self
 
 
 class SecondStageSpec(_Part):
@@ -136,7 +150,7 @@ class Spec(_Part):
     """Folder of labelled recordings; empty for the built-in synthetic ones."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     skip_bad: bool = False
-    target: TargetSpec = TargetSpec()
+    target: TargetSpec = TargetSpec(false_wakes_per_hour=BUDGET_PER_HOUR)
     scene: SceneSpec = SceneSpec()
     first_stage: FirstStageSpec = FirstStageSpec()
     second_stage: SecondStageSpec = SecondStageSpec()

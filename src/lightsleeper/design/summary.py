@@ -174,9 +174,7 @@ def _task(spec: Spec, material: Material, measured: Measured) -> Block:
         "validation": "cross-fitted: each training fold is heard by a network trained on the others",
         "test_fold": material.test_fold,
         "moved": list(material.moved),
-        "target": {"recall": spec.target.recall}
-        if spec.target.recall is not None
-        else {"false_wakes_per_hour": spec.target.budget},
+        "target": spec.target.model_dump(exclude_none=True),
         "events_per_hour": spec.device.events_per_hour,
     }
 

@@ -49,7 +49,7 @@ def main() -> None:
             }
         rows.append(row)
         print(json.dumps(row), flush=True)
-    mean = {f"{budget:g}": float(np.mean([row["recall_at"][f"{budget:g}"] for row in rows])) for budget in BUDGETS_PER_HOUR}
+    mean = {key: float(np.mean([row["recall_at"][key] for row in rows])) for key in rows[0]["recall_at"]}
     print(json.dumps({"wake": given.wake, "mean_recall_at": mean, "folds": given.folds}))
 
 

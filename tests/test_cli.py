@@ -16,6 +16,7 @@ import soundfile
 
 from design_run import RATE_HZ, WAKE, TinyRun, burst, start, tiny_run, wait_for, write_clips, write_recordings
 from lightsleeper.cli import run
+from lightsleeper.design.run_folder import RUN_MARKS
 from lightsleeper.errors import LightsleeperError
 from lightsleeper.recordings import synthetic_recordings
 
@@ -142,11 +143,13 @@ def test_the_installed_command_ends_with_the_exit_code():
 
 def test_an_out_folder_in_use_is_kept(tmp_path: Path, capsys: Capture):
     (tmp_path / "run").mkdir()
-    mark = tmp_path / "run" / "summary.json"
-    mark.write_text("{}", encoding="utf-8")
+    for mark in RUN_MARKS:
+        (tmp_path / "run" / mark).write_text("{}", encoding="utf-8")
     assert run(["design", "--out", str(tmp_path / "run")]) == 2
     assert "run: holds an older run, which is kept; choose another --out or say --force" in said_line(capsys)
-    mark.rename(tmp_path / "run" / "diary.txt")
+    for mark in RUN_MARKS:
+        (tmp_path / "run" / mark).unlink()
+    (tmp_path / "run" / "diary.txt").write_text("mine", encoding="utf-8")
     assert run(["design", "--out", str(tmp_path / "run"), "--force"]) == 2
     assert "is not empty and no run" in said_line(capsys)
     assert run(["design", "--out", str(tmp_path / "run" / "diary.txt" / "deep")]) == 2
@@ -199,7 +202,7 @@ def test_ctrl_c_in_the_midst_of_training_leaves_nothing(tmp_path: Path):
             wait_for(lambda: "training networks" in "".join(heard), process)
             assert [path.name[:16] for path in (tmp_path / "runs").iterdir()] == [".run.unfinished-"]
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         finally:
             process.kill()
             reader.join()

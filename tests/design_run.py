@@ -59,6 +59,8 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """The installed command in a process of its own."""
     command = [str(Path(sys.executable).with_name("lightsleeper")), *map(str, arguments)]
     environment = os.environ | {"FORCE_COLOR": "1"} if "--json" not in command else None
+    # A suite that a shell started in the background ignores Ctrl-C, and its children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

@@ -102,15 +102,6 @@ def test_fit_is_deterministic_for_a_seed_and_leaves_the_global_generator() -> No
     assert not torch.equal(one.hidden_weight, other.hidden_weight)
 
 
-def test_fit_goes_on_from_a_given_network() -> None:
-    first, _ = fit_network(WINDOWS, FRONTEND, seed=0, settings=SETTINGS)
-    short = NetworkSettings(steps=8, batch=12, period=4, learning_rate=1e-3)
-    again, curve = fit_network(WINDOWS, FRONTEND, seed=1, settings=short, start=first)
-    _, fresh_curve = fit_network(WINDOWS, FRONTEND, seed=1, settings=short)
-    assert again is first
-    assert curve.loss[0] < fresh_curve.loss[0]
-
-
 def test_fitted_weights_are_what_the_circuit_can_program() -> None:
     wild = NetworkSettings(steps=30, batch=6, period=10, learning_rate=1.0)
     installed = fit_network(WINDOWS, FRONTEND, seed=0, settings=wild)[0].install(FRONTEND)

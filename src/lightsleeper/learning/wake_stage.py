@@ -103,7 +103,6 @@ def fit_network(
     *,
     seed: int,
     settings: NetworkSettings | None = None,
-    start: WakeNetwork | None = None,
     report: Callable[[int], None] | None = None,
 ) -> tuple[WakeNetwork, Curve]:
     """Train the network on envelopes of a fixed bank with PSWA.
@@ -113,14 +112,13 @@ def fit_network(
         frontend: stage whose constants hold.
         seed: of the initial weights and of the batches.
         settings: see `NetworkSettings`.
-        start: network to go on from instead of a random one.
         report: called with 1 after every step.
 
     Returns:
         The network with averaged weights, and its training curve.
     """
     settings = settings or NetworkSettings()
-    network = start or WakeNetwork(frontend, windows.envelopes_v, seed=seed)
+    network = WakeNetwork(frontend, windows.envelopes_v, seed=seed)
     base = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
     )

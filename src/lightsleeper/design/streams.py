@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
 from lightsleeper.design.spec import Spec
 from lightsleeper.detection import Stream
-from lightsleeper.learning import floor_of, rows_for
+from lightsleeper.learning import floor_of, rows_for, scene_envelopes
 from lightsleeper.recordings import Recording, Scene, mix_scene
 
 __all__ = [
@@ -96,29 +96,8 @@ def scores(
     frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
 ) -> list[NDArray[np.float32]]:
     """The integrator's voltage over each scene, (frames,) at the control rate, in V."""
-    together = rows_for(frontend.bank.bands)
-    groups = [list(scenes[i : i + together]) for i in range(0, len(scenes), together)]
-
-    def run(index: int) -> list[NDArray[np.float32]]:
-        rows = _run_group(frontend, groups[index], noise_seed + index)
-        if report is not None:
-            report(len(rows))
-        return rows
-
-    parts = Parallel(n_jobs=-1, backend="threading")(delayed(run)(index) for index in range(len(groups)))
-    return [row for part in parts for row in part]
-
-
-def _run_group(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: int) -> list[NDArray[np.float32]]:
-    rate_hz, samples = scenes[0].rate_hz, scenes[0].pressure_pa.size
-    stream = FrontEndStream(frontend, rows=len(scenes), rate_hz=rate_hz, noise_seed=noise_seed)
-    step = round(30.0 * rate_hz)
-    sensitivity = np.float32(frontend.microphone.sensitivity_v_per_pa)
-    chunks = [
-        stream.process(np.stack([scene.pressure_pa[i : i + step] for scene in scenes]) * sensitivity)
-        for i in range(0, samples, step)
-    ]
-    return list(np.concatenate(chunks, axis=1))
+    envelopes_v = scene_envelopes(frontend, scenes, noise_seed=noise_seed, report=report)
+    return decide(frontend, envelopes_v, rate_hz=scenes[0].rate_hz)
 
 
 def decide(frontend: FrontEnd, envelopes_v: NDArray[np.float32], *, rate_hz: float) -> list[NDArray[np.float32]]:

@@ -93,7 +93,7 @@ def test_checkpoint_inside_averaged_holds_the_running_mean() -> None:
     outside = copy.deepcopy(optimizer.state_dict()["averaging"])
     with optimizer.averaged():
         inside = optimizer.state_dict()["averaging"]
-    means = [state["rule"]["mean"]["distribution"]["mean"]["tensors"] for state in (outside, inside)]
+    means = [state["rule"]["mean"]["distribution"]["mean"]["groups"][0]["tensors"] for state in (outside, inside)]
     assert all(torch.equal(a, b) for a, b in zip(*means, strict=True))
 
 
@@ -374,7 +374,7 @@ def test_half_precision_weights_have_a_float32_mean() -> None:
         weight.grad = torch.full_like(weight, -(2.0**-7) if step % 4 == 0 else 0.0)
         optimizer.step()
         samples.append(weight[0].item())
-    mean = optimizer.state_dict()["averaging"]["rule"]["mean"]["distribution"]["mean"]["tensors"][0]
+    mean = optimizer.state_dict()["averaging"]["rule"]["mean"]["distribution"]["mean"]["groups"][0]["tensors"][0]
     assert mean.dtype == torch.float32
     assert mean[0].item() == pytest.approx(sum(samples) / 999, rel=1e-6)
     with optimizer.averaged():

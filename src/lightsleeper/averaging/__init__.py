@@ -4,6 +4,7 @@ It knows nothing of sensors and needs only torch.
 """
 
 from lightsleeper.averaging.batch_norm import BatchNormRefresh, reestimate_batch_norm
+from lightsleeper.averaging.memory_plan import MemoryPlan, plan_memory
 from lightsleeper.averaging.periodic import PSWA, PSWM, PWALKS
 from lightsleeper.averaging.statistics import WeightDistribution
 from lightsleeper.averaging.trimmed_mean import TrimmedMean
@@ -14,8 +15,10 @@ __all__ = [
     "PSWM",
     "PWALKS",
     "BatchNormRefresh",
+    "MemoryPlan",
     "NonFiniteLossError",
     "TrimmedMean",
     "WeightDistribution",
+    "plan_memory",
     "reestimate_batch_norm",
 ]

@@ -14,17 +14,21 @@ re-initialisation at K + 1. With the default ``sample_probability=1`` nothing is
 6 and the abstract were read.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightsleeper.averaging.memory_plan import MemoryPlan
 from lightsleeper.averaging.optimizer_state import StateAtWriteBack
 from lightsleeper.averaging.periodic_optimizer import PeriodicOptimizer, WeightValues
 from lightsleeper.averaging.running_mean import RunningMean, same_tensors
 from lightsleeper.averaging.sampling import SamplingGate
+from lightsleeper.averaging.storage import OneStorage, StorageChoice
 from lightsleeper.averaging.sums import Storage
 from lightsleeper.averaging.weight_ring import WeightRing
 from lightsleeper.averaging.wrapper import NonFinite
@@ -50,14 +54,19 @@ class PSWA(PeriodicOptimizer):
         sample_probability: probability of sampling such a step, in (0, 1]. 1 is deterministic.
         write_back_every: periods between write-backs, at least 1.
         state: what becomes of the inner optimizer's state at a write-back: ``"keep"``, ``"reset"`` or ``"average"``.
+        sample_every: of those steps each so many-th, counted back from the period's end. Neighbours are nearly alike,
+            so this saves time.
         seed: of the sampling draws.
         storage: type of the mean between samples: ``"float32"``, or to save memory ``"bfloat16"``, ``"float16"`` (3
             bytes a weight) or ``"int8"`` (2 bytes), see :class:`WeightDistribution`.
+        plan: in place of ``storage``, a plan of :func:`plan_memory`. Tensors that it leaves out keep the weights of the
+            steps; where it asks for fewer samples, ``sample_every`` is raised to give them.
         nonfinite: ``"raise"`` or ``"skip"`` when the loss is NaN or infinite.
         after_write_back: called after each write-back, for example to re-estimate BatchNorm statistics.
 
     Raises:
-        InputError: an option is out of range, or ``base`` has nothing to train.
+        InputError: an option is out of range, ``base`` has nothing to train, or the plan is for other parameters or
+            another number of copies.
     """
 
     def __init__(
@@ -68,9 +77,11 @@ class PSWA(PeriodicOptimizer):
         sample_share: float = 0.5,
         sample_probability: float = 1.0,
         write_back_every: int = 1,
+        sample_every: int = 1,
         state: StateAtWriteBack = "keep",
         seed: int = 0,
         storage: Storage = "float32",
+        plan: MemoryPlan | None = None,
         nonfinite: NonFinite = "raise",
         after_write_back: Callable[[], object] | None = None,
     ) -> None:
@@ -79,15 +90,40 @@ class PSWA(PeriodicOptimizer):
             sample_share=sample_share,
             sample_probability=sample_probability,
             write_back_every=write_back_every,
+            sample_every=sample_every,
             seed=seed,
         )
+        if plan is not None:
+            gate = _thinned(gate, plan.most_samples)
         super().__init__(base, gate=gate, state=state, nonfinite=nonfinite, after_write_back=after_write_back)
-        self._mean = RunningMean(storage)
+        self._choice: StorageChoice = OneStorage(storage)
+        if plan is not None:
+            self._check(plan, storage)
+            self._choice = plan
+        self._mean = RunningMean(self._choice)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the extra copy."""
         return self._mean.nbytes
+
+    @property
+    def _copies(self) -> int:
+        return 1
+
+    def _check(self, plan: MemoryPlan, storage: Storage) -> None:
+        if storage != "float32":
+            raise InputError("storage= and plan= were both given: the plan says the storage of each tensor")
+        if self.state_policy.kind == "average":
+            raise InputError(
+                'state="average" copies the optimizer\'s state, which a memory plan does not count: keep it'
+            )
+        if plan.copies != self._copies:
+            raise InputError(
+                f"the plan is for {plan.copies} copies, {type(self).__name__} keeps {self._copies} here: "
+                f"plan_memory(..., copies={self._copies})"
+            )
+        plan.select(self._trainable())
 
     def _sample(self) -> None:
         self._mean.sample(self._trainable)
@@ -102,7 +138,7 @@ class PSWA(PeriodicOptimizer):
         return self._mean.values()
 
     def _options(self) -> dict[str, Any]:
-        return super()._options() | {"storage": self._mean.storage}
+        return super()._options() | {"storage": self._choice.options()}
 
     def _rule_state(self, parameters: list[Tensor]) -> dict[str, Any]:
         return {"mean": self._mean.state_dict(parameters)}
@@ -117,9 +153,11 @@ class PeriodicOptions(TypedDict, total=False):
     sample_share: float
     sample_probability: float
     write_back_every: int
+    sample_every: int
     state: StateAtWriteBack
     seed: int
     storage: Storage
+    plan: MemoryPlan | None
     nonfinite: NonFinite
     after_write_back: Callable[[], object] | None
 
@@ -152,20 +190,24 @@ class PWALKS(PSWA):
         of: Literal["samples", "periods"] = "samples",
         **options: Unpack[PeriodicOptions],
     ) -> None:
-        super().__init__(base, period=period, **options)
         if isinstance(last, bool) or not isinstance(last, int) or last < 1:
             raise InputError(f"last is {last!r}: give a whole number of at least 1")
         if of not in ("samples", "periods"):
             raise InputError(f'of is {of!r}: give "samples" or "periods"')
         self.last = last
         self.of = of
-        self._ring = WeightRing(last)
+        super().__init__(base, period=period, **options)
+        self._ring = WeightRing(last, self._choice)
         self._has_news = False
 
     @property
     def nbytes(self) -> int:
         """Bytes of the extra copies."""
         return self._mean.nbytes + self._ring.nbytes
+
+    @property
+    def _copies(self) -> int:
+        return self.last + (self.of == "periods")
 
     def _sample(self) -> None:
         if self.of == "periods":
@@ -212,12 +254,11 @@ class PSWM(PSWA):
 
     Only the name is published. Both readings are ours:
 
-    - ``against="weights"``: v is the weights at the end of the window, so write-back is partial. -
-    ``against="earlier_mean"``: v is what was written back last, after the patent's claim 2, where the mean goes on from
-    the earlier
-      one. It is carried in the running mean itself, as ``c = N*(1 - b)/b`` samples where N is the number to expect in a
-      window: n samples give ``(c*v + sum of samples)/(c + n)``, which is the blend for n = N. The first window has no
-      v.
+    - ``against="weights"``: v is the weights at the end of the window, so write-back is partial.
+    - ``against="earlier_mean"``: v is what was written back last, after the patent's claim 2, where the mean goes on
+      from the earlier one. It is carried in the running mean itself, as ``c = N*(1 - b)/b`` samples where N is the
+      number to expect in a window: n samples give ``(c*v + sum of samples)/(c + n)``, which is the blend for n = N. The
+      first window has no v.
 
     Both take one extra copy of the trainable weights. With b = 1 both are PSWA.
 
@@ -260,3 +301,11 @@ class PSWM(PSWA):
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"blend": self.blend, "against": self.against}
+
+
+def _thinned(gate: SamplingGate, most_samples: int | None) -> SamplingGate:
+    """Return the gate with no more samples in a window, or with one in a period where that is not enough."""
+    if most_samples is None:
+        return gate
+    in_a_period = max(1, most_samples // gate.write_back_every)
+    return replace(gate, sample_every=max(gate.sample_every, math.ceil(gate.last_share / in_a_period)))

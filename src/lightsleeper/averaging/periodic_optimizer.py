@@ -18,7 +18,7 @@ __all__ = ["PeriodicOptimizer", "WeightValues"]
 WeightValues = list[tuple[Tensor, Tensor]]
 """Parameters, each with a value for it of the same shape."""
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 class PeriodicOptimizer(OptimizerWrapper):
@@ -46,7 +46,19 @@ class PeriodicOptimizer(OptimizerWrapper):
         self.state_policy = StatePolicy(base, state)
         self.after_write_back = after_write_back
         self.write_backs = 0
-        self._showing_average = False
+        self._own_weights: WeightValues | None = None
+
+    @property
+    def window_steps(self) -> int:
+        """Steps from one write-back to the next. A run of fewer steps has none, and trains as ``base`` alone does."""
+        return self.gate.steps_per_window
+
+    def __repr__(self) -> str:
+        head, line_end, groups = super().__repr__().partition("\n")
+        return (
+            f"{head}{line_end}    {self.steps} steps made, {self.write_backs} write-backs, "
+            f"one at each {self.window_steps}th step{line_end}{groups}"
+        )
 
     def _trainable(self) -> list[Tensor]:
         """Return the parameters that are not frozen now, each once."""
@@ -75,6 +87,7 @@ class PeriodicOptimizer(OptimizerWrapper):
             "sample_share": gate.sample_share,
             "sample_probability": gate.sample_probability,
             "write_back_every": gate.write_back_every,
+            "sample_every": gate.sample_every,
             "seed": gate.seed,
             "state": self.state_policy.kind,
         }
@@ -88,7 +101,7 @@ class PeriodicOptimizer(OptimizerWrapper):
         raise NotImplementedError
 
     def _before_step(self) -> None:
-        if self._showing_average:
+        if self._own_weights is not None:
             raise InputError(
                 "step() inside averaged(): the weights are the average there, leave the context to train on"
             )
@@ -128,7 +141,7 @@ class PeriodicOptimizer(OptimizerWrapper):
         Raises:
             LightsleeperError: the weights had become NaN or infinite.
         """
-        if self._showing_average:
+        if self._own_weights is not None:
             yield
             return
         values = self._estimates()
@@ -136,11 +149,11 @@ class PeriodicOptimizer(OptimizerWrapper):
         with torch.no_grad():
             own = [(parameter, parameter.detach().clone()) for parameter, _ in values]
             _assign(values)
-        self._showing_average = True
+        self._own_weights = own
         try:
             yield
         finally:
-            self._showing_average = False
+            self._own_weights = None
             with torch.no_grad():
                 _assign(own)
 
@@ -153,10 +166,14 @@ class PeriodicOptimizer(OptimizerWrapper):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the inner optimizer's ``state`` and ``param_groups``, and ``averaging``; tensors by reference."""
+        """Return the inner optimizer's ``state`` and ``param_groups``, and ``averaging``; tensors by reference.
+
+        Taken inside :meth:`averaged` it holds the run's own weights too, as the model's ``state_dict`` does not then.
+        """
         for pre_hook in self._optimizer_state_dict_pre_hooks.values():
             pre_hook(self)
         parameters = unique_parameters(self.param_groups)
+        places = {id(parameter): index for index, parameter in enumerate(parameters)}
         packed = dict(self.base.state_dict())
         packed["averaging"] = {
             "version": _STATE_VERSION,
@@ -168,6 +185,7 @@ class PeriodicOptimizer(OptimizerWrapper):
             "write_backs": self.write_backs,
             "rule": self._rule_state(parameters),
             "optimizer_state": self.state_policy.state_dict(),
+            "own_weights": [(places[id(parameter)], value) for parameter, value in self._own_weights or ()],
         }
         for post_hook in self._optimizer_state_dict_post_hooks.values():
             packed = post_hook(self, packed) or packed
@@ -176,9 +194,15 @@ class PeriodicOptimizer(OptimizerWrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint: given the model's weights of that moment too, training goes on to the same bits.
 
+        Where the checkpoint was taken inside :meth:`averaged`, the parameters are given the run's own weights again:
+        load the model's first.
+
         Raises:
-            InputError: the checkpoint is of another kind, version or method, or of other options or parameter shapes.
+            InputError: the checkpoint is of another kind, version or method, or of other options or parameter shapes;
+                or the call is inside :meth:`averaged`.
         """
+        if self._own_weights is not None:
+            raise InputError("load_state_dict() inside averaged(): leave the context, which would undo it")
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = pre_hook(self, state_dict) or state_dict
         parameters = unique_parameters(self.param_groups)
@@ -189,6 +213,8 @@ class PeriodicOptimizer(OptimizerWrapper):
         self.write_backs = saved["write_backs"]
         self._load_rule_state(saved["rule"], parameters)
         self.state_policy.load_state_dict(saved["optimizer_state"])
+        with torch.no_grad():
+            _assign([(parameters[index], value) for index, value in saved["own_weights"]])
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 

@@ -2,8 +2,8 @@
 
 In the notation of reference/weight_averaging.md section 1: P steps in a period, L the last share of it in which
 sampling is allowed, p the sampling probability, K periods between write-backs. ``update`` is one step of any optimizer,
-from weights to weights. Each function returns the weights after every step. The optimizers of
-:mod:`lightsleeper.averaging.periodic` are held to these by tests.
+from weights to weights; E: of the last share each E-th step, counted back from the period's end. Each function returns
+the weights after every step. The optimizers of :mod:`lightsleeper.averaging.periodic` are held to these by tests.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,23 @@ def moments(samples: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def pswa(
-    w: Tensor, update: Update, *, steps: int, P: int, L: float = 0.5, p: float = 1.0, K: int = 1, seed: int = 0
+    w: Tensor,
+    update: Update,
+    *,
+    steps: int,
+    P: int,
+    L: float = 0.5,
+    p: float = 1.0,
+    K: int = 1,
+    E: int = 1,
+    seed: int = 0,
 ) -> list[Tensor]:
     """Write back the mean of the samples of the last K periods, and forget them."""
     path: list[Tensor] = []
     samples: list[Tensor] = []
     for t in range(steps):
         w = update(w)
-        if _sampled(t, P=P, L=L, p=p, seed=seed):
+        if _sampled(t, P=P, L=L, p=p, E=E, seed=seed):
             samples.append(w)
         if (t + 1) % (P * K) == 0 and samples:
             w = _mean(samples)
@@ -53,6 +62,7 @@ def pwalks(
     L: float = 0.5,
     p: float = 1.0,
     K: int = 1,
+    E: int = 1,
     seed: int = 0,
 ) -> list[Tensor]:
     """Write back the mean of the last samples, or of the last periods' means, where there is a new one."""
@@ -62,7 +72,7 @@ def pwalks(
     written = 0
     for t in range(steps):
         w = update(w)
-        if _sampled(t, P=P, L=L, p=p, seed=seed):
+        if _sampled(t, P=P, L=L, p=p, E=E, seed=seed):
             (period if of_periods else kept).append(w)
         if (t + 1) % P == 0 and period:
             kept.append(_mean(period))
@@ -85,16 +95,18 @@ def pswm(
     L: float = 0.5,
     p: float = 1.0,
     K: int = 1,
+    E: int = 1,
     seed: int = 0,
 ) -> list[Tensor]:
     """Write back ``b*mean + (1 - b)*v``: v is the weights themselves, or what was written back before."""
     path: list[Tensor] = []
     samples: list[Tensor] = []
     v: Tensor | None = None
-    c = max(1, round(L * P)) * p * K * (1 - b) / b
+    expected = sum(_sampled(t, P=P, L=L, p=1.0, E=E, seed=seed) for t in range(P)) * p * K
+    c = expected * (1 - b) / b
     for t in range(steps):
         w = update(w)
-        if _sampled(t, P=P, L=L, p=p, seed=seed):
+        if _sampled(t, P=P, L=L, p=p, E=E, seed=seed):
             samples.append(w)
         if (t + 1) % (P * K) == 0 and samples:
             if not of_earlier_mean:
@@ -108,9 +120,10 @@ def pswm(
     return path
 
 
-def _sampled(t: int, *, P: int, L: float, p: float, seed: int) -> bool:
+def _sampled(t: int, *, P: int, L: float, p: float, E: int, seed: int) -> bool:
     in_last_share = t % P >= P - max(1, round(L * P))
-    return in_last_share and (p == 1 or uniform(seed, t) < p)
+    steps_to_end = (P - 1) - t % P
+    return in_last_share and steps_to_end % E == 0 and (p == 1 or uniform(seed, t) < p)
 
 
 def _mean(samples: list[Tensor]) -> Tensor:

@@ -6,8 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from lightsleeper.averaging.statistics import WeightDistribution
-from lightsleeper.averaging.sums import Storage
-from lightsleeper.errors import InputError
+from lightsleeper.averaging.storage import StorageChoice, TensorStorage, selected
 
 __all__ = ["RunningMean", "same_tensors"]
 
@@ -20,11 +19,11 @@ class RunningMean:
     the next.
 
     Args:
-        storage: type of the mean between samples, as for :class:`WeightDistribution`.
+        choice: which of the trainable weights are averaged, and in which storage.
     """
 
-    def __init__(self, storage: Storage = "float32") -> None:
-        self.storage: Storage = storage
+    def __init__(self, choice: StorageChoice) -> None:
+        self.choice = choice
         self.parameters: list[Tensor] = []
         self.finished = True
         self._distribution: WeightDistribution | None = None
@@ -59,14 +58,16 @@ class RunningMean:
         return list(zip(self.parameters, self._distribution.mean(), strict=True))
 
     def _begin(self, trainable: list[Tensor]) -> None:
-        if not trainable:
-            raise InputError("every parameter of the optimizer is frozen: there is nothing to average")
-        if self._distribution is not None and same_tensors(trainable, self.parameters):
+        averaged, storages = selected(self.choice, trainable)
+        if self._distribution is not None and same_tensors(averaged, self.parameters):
             self._distribution.reset(mean_weight=self._carry)
         else:
-            self.parameters = trainable
-            self._distribution = WeightDistribution(trainable, variance=False, storage=self.storage)
+            self.parameters = averaged
+            self._distribution = self._build(storages)
         self.finished = False
+
+    def _build(self, storages: list[TensorStorage]) -> WeightDistribution:
+        return WeightDistribution(self.parameters, variance=False, storage=storages)
 
     def state_dict(self, parameters: list[Tensor]) -> dict[str, Any]:
         """Return the state, with the averaged parameters by their place in ``parameters``."""
@@ -85,7 +86,7 @@ class RunningMean:
         self.parameters = [parameters[index] for index in state["parameters"]]
         self._distribution = None
         if state["distribution"] is not None:
-            self._distribution = WeightDistribution(self.parameters, variance=False, storage=self.storage)
+            self._distribution = self._build(self.choice.select(self.parameters)[1])
             self._distribution.load_state_dict(state["distribution"])
 
 

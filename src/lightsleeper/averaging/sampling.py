@@ -1,5 +1,6 @@
 """When a step's weights are sampled and when the mean is written back."""
 
+import math
 from dataclasses import dataclass
 
 from lightsleeper.errors import InputError
@@ -39,6 +40,7 @@ class SamplingGate:
         sample_share: last share of each period whose steps may be sampled, in (0, 1]; at least one step is.
         sample_probability: probability that such a step is sampled, in (0, 1].
         write_back_every: periods between write-backs, at least 1.
+        sample_every: of those steps only each so many-th may be, counted back from the period's last step; at least 1.
         seed: of the draws, which are made only where ``sample_probability`` is under 1.
 
     Raises:
@@ -49,10 +51,11 @@ class SamplingGate:
     sample_share: float = 0.5
     sample_probability: float = 1.0
     write_back_every: int = 1
+    sample_every: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("period", "write_back_every"):
+        for name in ("period", "write_back_every", "sample_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is {value!r}: give a whole number of at least 1")
@@ -63,7 +66,17 @@ class SamplingGate:
 
     @property
     def samples_per_period(self) -> int:
-        """Steps at the end of a period that may be sampled."""
+        """Steps of a period that may be sampled."""
+        return math.ceil(self.last_share / self.sample_every)
+
+    @property
+    def steps_per_window(self) -> int:
+        """Steps between two write-backs."""
+        return self.period * self.write_back_every
+
+    @property
+    def last_share(self) -> int:
+        """Steps in the last share of a period."""
         return max(1, round(self.sample_share * self.period))
 
     @property
@@ -73,7 +86,8 @@ class SamplingGate:
 
     def samples(self, step: int) -> bool:
         """Whether the weights after this step enter the mean."""
-        if step % self.period < self.period - self.samples_per_period:
+        left_in_period = self.period - 1 - step % self.period
+        if left_in_period >= self.last_share or left_in_period % self.sample_every:
             return False
         return self.sample_probability >= 1.0 or uniform(self.seed, step) < self.sample_probability
 
@@ -83,4 +97,4 @@ class SamplingGate:
 
     def ends_window(self, step: int) -> bool:
         """Whether the mean is written back after this step."""
-        return (step + 1) % (self.period * self.write_back_every) == 0
+        return (step + 1) % self.steps_per_window == 0

@@ -1,12 +1,13 @@
 """Streaming mean and variance of weights over the updates of a training run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightsleeper.averaging.sums import CompactSums, FullSums, Storage
+from lightsleeper.averaging.storage import MixedSums, OneStorage, TensorStorage
+from lightsleeper.averaging.sums import Storage
 from lightsleeper.errors import InputError
 
 __all__ = ["WeightDistribution"]
@@ -29,8 +30,10 @@ class WeightDistribution:
     Args:
         weights: the tensors to watch, for example ``model.parameters()``; each is read at every :meth:`update`.
         variance: keep the squared deviations too.
-        storage: type of the sums between updates. ``"float16"`` holds weights up to 65,504.
-        error_feedback: for the small types, keep what rounding cuts off in one byte more.
+        storage: type of the sums between updates, or one :class:`TensorStorage` for each tensor. ``"float16"`` holds
+            weights up to 65,504.
+        error_feedback: for the small types, keep what rounding cuts off in one byte more. A :class:`TensorStorage` has
+            its own.
         seed: of the small types' stochastic rounding.
 
     Raises:
@@ -42,7 +45,7 @@ class WeightDistribution:
         weights: Iterable[Tensor],
         *,
         variance: bool = True,
-        storage: Storage = "float32",
+        storage: Storage | Sequence[TensorStorage] = "float32",
         error_feedback: bool = True,
         seed: int = 0,
     ) -> None:
@@ -53,15 +56,22 @@ class WeightDistribution:
             if not weight.is_floating_point():
                 raise InputError(f"weight {index} is {weight.dtype}: only real floating types have a mean here")
 
-        def sums(storage: Storage, seed: int) -> FullSums | CompactSums:
-            if storage == "float32":
-                return FullSums(self.weights)
-            return CompactSums(self.weights, storage=storage, error_feedback=error_feedback, seed=seed)
-
+        if isinstance(storage, str):
+            one = OneStorage(storage).storage
+            storages = [TensorStorage(one, error_feedback)] * len(self.weights)
+        else:
+            storages = list(storage)
+            if len(storages) != len(self.weights):
+                raise InputError(
+                    f"there are {len(storages)} storages for {len(self.weights)} weights: give one for each"
+                )
         self.count = 0.0
-        self._mean = sums(storage, seed)
-        # Squared deviations span too many decades for float16, or for one scale a tensor.
-        self._m2 = sums(storage if storage == "float32" else "bfloat16", seed + 1) if variance else None
+        self._mean = MixedSums(self.weights, storages, seed=seed)
+        self._m2: MixedSums | None = None
+        if variance:
+            # Squared deviations span too many decades for float16, or for one scale a tensor.
+            wide = [s if s.storage == "float32" else s._replace(storage="bfloat16") for s in storages]
+            self._m2 = MixedSums(self.weights, wide, seed=seed + 1)
 
     @property
     def nbytes(self) -> int:

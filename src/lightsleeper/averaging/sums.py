@@ -35,7 +35,10 @@ class FullSums:
         return self.tensors
 
     def write(self, values: Sequence[Tensor]) -> None:
-        """Keep ``values``, which :meth:`read` gave."""
+        """Keep ``values``: nothing to do for those that :meth:`read` gave."""
+        for tensor, value in zip(self.tensors, values, strict=True):
+            if value is not tensor:
+                tensor.copy_(value)
 
     def held(self) -> list[Tensor]:
         """Return every tensor that takes memory."""

@@ -150,13 +150,16 @@ class OptimizerWrapper(Optimizer):
         raise error
 
     def _guarded(self, closure: Callable[[], float]) -> Callable[[], float]:
-        """Check the closure's first loss only: no weight has moved then, as in a line search one may have later."""
+        """Check the closure's first loss only: no weight has moved then, as in a line search one may have later.
+
+        A trainer's closure may return None, for a batch that it left out.
+        """
         first = True
 
         def guarded() -> float:
             nonlocal first
             loss = closure()
-            if first:
+            if first and loss is not None:
                 self._check_loss(loss)
             first = False
             return loss

@@ -55,7 +55,7 @@ METHODS: dict[str, tuple[int, Callable[..., PeriodicOptimizer]]] = {
 
 
 @given(st.integers(SMALLEST, 5 * WEIGHTS), st.sampled_from(sorted(METHODS)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_running_bytes_are_the_plan_s_and_never_above_the_budget(budget: int, method: str) -> None:
     copies, make = METHODS[method]
     model = _model()
@@ -68,7 +68,7 @@ def test_running_bytes_are_the_plan_s_and_never_above_the_budget(budget: int, me
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 700), st.integers(1, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_plans_of_any_tensors_fit_or_are_refused_by_the_bytes_that_are_missing(
     sizes: list[int], budget: int, copies: int
 ) -> None:

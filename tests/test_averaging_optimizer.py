@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,36 @@ def test_checkpoint_inside_averaged_holds_the_running_mean() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*means, strict=True))
 
 
+def test_checkpoint_inside_averaged_is_complete_with_the_averaged_model() -> None:
+    """As a training loop saves that shows the average to whatever judges the model and keeps the model it judged."""
+    model = _model()
+    optimizer = METHODS["pswa"](BASES["adamw"](model))
+    _train(model, optimizer, range(10))
+    file = io.BytesIO()
+    with optimizer.averaged():
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    resumed = _model()
+    resumed.load_state_dict(state["model"])
+    other = METHODS["pswa"](BASES["adamw"](resumed))
+    with optimizer.averaged():
+        assert _equal(resumed, model)
+    assert not _equal(resumed, model)
+    other.load_state_dict(state["optimizer"])
+    assert _equal(resumed, model)
+    _train(model, optimizer, range(10, 20))
+    _train(resumed, other, range(10, 20))
+    assert _equal(resumed, model)
+
+
+def test_loading_inside_averaged_is_refused() -> None:
+    optimizer = METHODS["pswa"](BASES["sgd"](_model()))
+    state = copy.deepcopy(optimizer.state_dict())
+    with optimizer.averaged(), pytest.raises(InputError, match=r"load_state_dict\(\) inside averaged\(\)"):
+        optimizer.load_state_dict(state)
+
+
 def test_the_inner_optimizer_reads_the_checkpoint_too() -> None:
     model = _model()
     optimizer = METHODS["pswa"](BASES["sgd"](model))
@@ -121,6 +152,7 @@ def test_refuses_foreign_checkpoints_and_stays_as_it_was() -> None:
         "saved by PSWM": saved_by(METHODS["pswm-mean"], model),
         "period=7": saved_by(lambda base: PSWA(base, period=7, sample_share=0.7), model),
         "version None": optimizer.state_dict() | {"averaging": {}},
+        "of version 1, this release reads version 2": optimizer.state_dict() | {"averaging": {"version": 1}},
         r"shaped \[\[4, 2\]": saved_by(METHODS["pswa"], nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))),
         r"shaped \[\[2, 3\]": saved_by(METHODS["pswa"], nn.Linear(3, 2)),
     }
@@ -189,6 +221,42 @@ def test_a_scheduler_survives_loading_and_does_not_warn_of_order() -> None:
     torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
 
 
+def _scheduler(kind: str, optimizer: torch.optim.Optimizer) -> Any:
+    schedulers = torch.optim.lr_scheduler
+    if kind == "plateau":
+        return schedulers.ReduceLROnPlateau(optimizer, patience=1)
+    if kind == "warm restarts":
+        return schedulers.CosineAnnealingWarmRestarts(optimizer, T_0=3)
+    if kind == "sequence":
+        parts = [schedulers.LinearLR(optimizer, total_iters=3), schedulers.ExponentialLR(optimizer, gamma=0.5)]
+        return schedulers.SequentialLR(optimizer, parts, milestones=[3])
+    return torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.01, anneal_epochs=4)
+
+
+@pytest.mark.parametrize("kind", ["plateau", "warm restarts", "sequence", "swalr"])
+def test_schedulers_give_the_rates_that_they_give_the_inner_optimizer(kind: str) -> None:
+    model, plain_model = _model(), _model()
+    optimizer, plain = METHODS["pswa"](BASES["sgd"](model)), BASES["sgd"](plain_model)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    rates = []
+    for run, its_model in ((optimizer, model), (plain, plain_model)):
+        scheduler = _scheduler(kind, run)
+        rates.append([])
+        for step in range(9):
+            _train(its_model, run, range(step, step + 1))
+            scheduler.step(*([1.0] if kind == "plateau" else []))
+            rates[-1].append(run.param_groups[0]["lr"])
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) > 1
+
+
+def test_a_closure_may_return_none_for_a_batch_that_it_leaves_out() -> None:
+    model = _model()
+    optimizer = METHODS["pswa"](BASES["sgd"](model))
+    assert optimizer.step(lambda: None) is None  # type: ignore[arg-type,return-value]
+    assert optimizer.steps == 1
+
+
 def test_closure_equals_plain_step_and_lbfgs_works() -> None:
     plain_model, closure_model = _model(), _model()
     plain, closed = METHODS["pswa"](BASES["sgd"](plain_model)), METHODS["pswa"](BASES["sgd"](closure_model))
@@ -238,10 +306,32 @@ def test_scaler_skips_are_no_samples() -> None:
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
+def test_unscaled_and_clipped_gradients_under_autocast() -> None:
+    """The order that the torch manual gives for clipping under a scaler."""
+    model, plain_model = _model(), _model()
+    optimizer, plain = PSWA(BASES["sgd"](model), period=100), BASES["sgd"](plain_model)
+    for run, its_model in ((optimizer, model), (plain, plain_model)):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+        for step in range(5):
+            run.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = _loss(its_model, step)
+            scaler.scale(loss).backward()
+            scaler.unscale_(run)
+            nn.utils.clip_grad_norm_(its_model.parameters(), 0.1)
+            scaler.step(run)
+            scaler.update()
+    assert _equal(model, plain_model)
+    assert optimizer.steps == 5
+
+
 @pytest.mark.slow
-def test_a_compiled_model_shows_the_average() -> None:
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_a_compiled_model_shows_the_average(backend: str) -> None:
+    if backend == "inductor" and shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
     model = _model()
-    compiled = torch.compile(model, backend="eager")
+    compiled = torch.compile(model, backend=backend)
     optimizer = PSWA(BASES["sgd"](model), period=4)
     _train(compiled, optimizer, range(8))
     _train(compiled, optimizer, range(8, 10))
@@ -249,7 +339,7 @@ def test_a_compiled_model_shows_the_average() -> None:
     own = compiled(x)
     with optimizer.averaged():
         shown = compiled(x)
-        assert torch.equal(shown, model(x))
+        torch.testing.assert_close(shown, model(x))
     assert not torch.equal(shown, own)
     assert torch.equal(compiled(x), own)
 
@@ -364,6 +454,32 @@ def test_missing_and_sparse_gradients() -> None:
     expected[4] -= 0.25
     torch.testing.assert_close(embedding.weight.detach(), expected)
     assert torch.equal(unused, torch.ones(2))
+
+
+def test_sparse_adam_trains_an_embedding() -> None:
+    embedding = nn.Embedding(6, 3, sparse=True)
+    start = embedding.weight.detach().clone()
+    optimizer = PSWA(torch.optim.SparseAdam(embedding.parameters(), lr=0.1), period=3, state="average")
+    for step in range(7):
+        optimizer.zero_grad()
+        embedding(torch.tensor([step % 2, 4])).square().sum().backward()
+        optimizer.step()
+    assert optimizer.write_backs == 2
+    moved = (embedding.weight.detach() != start).any(dim=1)
+    assert moved.tolist() == [True, True, False, False, True, False]
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+
+
+def test_says_when_it_writes_back() -> None:
+    """What a user sees of a period that is longer than the run."""
+    model = _model()
+    optimizer = PSWA(BASES["sgd"](model), period=40, write_back_every=3)
+    _train(model, optimizer, range(5))
+    assert optimizer.window_steps == 120
+    lines = repr(optimizer).splitlines()
+    assert lines[0] == "PSWA ("
+    assert lines[1] == "    5 steps made, 0 write-backs, one after each 120 steps"
+    assert "    lr: 0.05" in lines
 
 
 def test_half_precision_weights_have_a_float32_mean() -> None:

@@ -61,12 +61,20 @@ GATES: list[dict[str, Any]] = [
     {"P": 7, "L": 1.0, "K": 3},
     {"P": 10, "L": 0.8, "p": 0.4, "K": 2, "seed": 9},
     {"P": 3, "L": 0.1, "p": 0.2, "seed": 1},
+    {"P": 9, "L": 0.8, "K": 2, "E": 3},
     {"P": 1},
 ]
 
 
 def _options(gate: dict[str, Any]) -> dict[str, Any]:
-    names = {"P": "period", "L": "sample_share", "p": "sample_probability", "K": "write_back_every", "seed": "seed"}
+    names = {
+        "P": "period",
+        "L": "sample_share",
+        "p": "sample_probability",
+        "K": "write_back_every",
+        "E": "sample_every",
+        "seed": "seed",
+    }
     return {names[key]: value for key, value in gate.items()}
 
 

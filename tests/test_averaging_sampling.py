@@ -20,6 +20,18 @@ def test_window_spans_periods() -> None:
     assert [step for step in range(13) if gate.ends_window(step)] == [5, 11]
 
 
+def test_samples_each_third_step_of_the_share_back_from_the_end() -> None:
+    gate = SamplingGate(period=10, sample_share=0.8, sample_every=3)
+    assert [step for step in range(20) if gate.samples(step)] == [3, 6, 9, 13, 16, 19]
+
+
+@given(st.integers(1, 500), st.floats(0.001, 1.0), st.integers(1, 4), st.integers(1, 60))
+def test_counts_agree_with_the_gate_that_thins(period: int, share: float, every: int, thin: int) -> None:
+    gate = SamplingGate(period=period, sample_share=share, write_back_every=every, sample_every=thin)
+    assert sum(gate.samples(step) for step in range(gate.steps_per_window)) == gate.expected_samples_per_window
+    assert gate.samples(period - 1)
+
+
 @given(st.integers(1, 500), st.floats(0.001, 1.0), st.integers(1, 4))
 def test_counts_agree_with_the_gate(period: int, share: float, every: int) -> None:
     gate = SamplingGate(period=period, sample_share=share, write_back_every=every)
@@ -57,6 +69,7 @@ def test_uniform_is_uniform_and_uncorrelated() -> None:
         ({"period": 2.5}, "period"),
         ({"period": True}, "period"),
         ({"period": 5, "write_back_every": 0}, "write_back_every"),
+        ({"period": 5, "sample_every": 0}, "sample_every"),
         ({"period": 5, "sample_share": 0.0}, "sample_share"),
         ({"period": 5, "sample_share": 1.5}, "sample_share"),
         ({"period": 5, "sample_share": float("nan")}, "sample_share"),

@@ -1,6 +1,7 @@
 """Weight averaging that moves training: optimizers that wrap any torch optimizer, and streaming statistics of weights.
 
-It knows nothing of sensors and needs only torch.
+It knows nothing of sensors and needs only torch. The callbacks for Lightning and Hugging Face are modules of their own,
+``averaging.lightning`` and ``averaging.transformers``, which are not imported here.
 """
 
 from lightsleeper.averaging.batch_norm import BatchNormRefresh, reestimate_batch_norm

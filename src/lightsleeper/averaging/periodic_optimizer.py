@@ -57,7 +57,7 @@ class PeriodicOptimizer(OptimizerWrapper):
         head, line_end, groups = super().__repr__().partition("\n")
         return (
             f"{head}{line_end}    {self.steps} steps made, {self.write_backs} write-backs, "
-            f"one at each {self.window_steps}th step{line_end}{groups}"
+            f"one after each {self.window_steps} steps{line_end}{groups}"
         )
 
     def _trainable(self) -> list[Tensor]:

@@ -116,6 +116,13 @@ def test_checkpoint_is_the_average_and_resumes_to_the_bit(tmp_path: Path) -> Non
     with optimizer.averaged():
         assert torch.equal(saved.net.weight, net.weight)
 
+    other = _Module()
+    later = _trainer(tmp_path, max_epochs=2, num_sanity_val_steps=0, enable_checkpointing=False)
+    later.fit(other, _loader(), _loader())
+    later.validate(other, _loader(), ckpt_path=file, verbose=False)
+    assert torch.equal(other.validated[-1], saved.net.weight)
+    assert not torch.equal(other.validated[-2], saved.net.weight)
+
     resumed = _Module()
     trainer = _trainer(tmp_path, max_epochs=2, enable_checkpointing=False)
     trainer.fit(resumed, _loader(), _loader(), ckpt_path=file)

@@ -1,4 +1,4 @@
-"""A Lightning callback: validation, tests, predictions and checkpoints use the averaged weights.
+"""A Lightning callback: validation, checkpoints and what is left after training are the averaged weights.
 
 Needs ``pip install lightsleeper[lightning]``; nothing else of lightsleeper imports it.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.trainer.states import TrainerFn
 except ImportError as error:
     raise ImportError("this module needs Lightning: pip install lightsleeper[lightning]") from error
 
@@ -45,8 +46,8 @@ class AveragedWeights(Callback):
         warn_of_a_short_run(averaging_optimizers(trainer.optimizers), trainer.estimated_stepping_batches)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the average, where there is an optimizer, which ``trainer.validate`` has none of."""
-        if trainer.optimizers:
+        """Show the average inside ``fit``; ``validate`` judges the weights that it was given."""
+        if trainer.state.fn == TrainerFn.FITTING:
             self._view.open(averaging_optimizers(trainer.optimizers))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,7 +60,7 @@ class AveragedWeights(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the average into the checkpoint, and the run's own weights into its optimizer states."""
-        if not trainer.optimizers:
+        if trainer.state.fn != TrainerFn.FITTING:
             return
         view = AveragedView()
         view.open(averaging_optimizers(trainer.optimizers))

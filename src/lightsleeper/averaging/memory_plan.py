@@ -116,8 +116,8 @@ def plan_memory(
 ) -> MemoryPlan:
     """Choose what to average within a number of bytes.
 
-    The budget is for what is held between steps. An update of the small types works on float32 and takes more for that
-    moment, one tensor's worth or all; so does ``averaged()``, which holds the weights of the steps.
+    The budget is for what is held between steps. A sample or a write-back of the small types works on float32 copies of
+    all averaged tensors and takes more for that moment; so does ``averaged()``, which holds the weights of the steps.
 
     Args:
         weights: a module, named tensors such as ``model.named_parameters()``, or tensors, in the order of the layers.

@@ -19,8 +19,8 @@ class StatePolicy:
 
     ``keep`` leaves it; ``reset`` empties it, as if the inner optimizer were new (Guo, arXiv:2201.00519); ``average``
     gives its tensors that are shaped as their weights (momentum, second moments) the mean over the same samples, at the
-    cost of a copy of each. The papers do not say. Our default is ``keep``: measured, it made no difference
-    (reference/weight_averaging.md section 8).
+    cost of a copy of each. The papers do not say. Our default is ``keep``: measured, ``average`` was as good and
+    ``reset`` as good or worse (docs/averaging.md, "What the choices cost").
 
     Args:
         base: the inner optimizer.

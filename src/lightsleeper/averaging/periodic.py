@@ -166,8 +166,8 @@ class PWALKS(PSWA):
     """Periodic Weight Averaging over the Last K Samples: ``w <- mean of the last K`` samples, or period means.
 
     The window slides over write-backs: it is not emptied there. Only the name is published; the formula is ours. Takes
-    K extra copies of the trainable weights, and one more for ``of="periods"``. With K = 1 and ``of="periods"`` it is
-    PSWA.
+    K extra copies of the trainable weights, and one more for ``of="periods"``, each in ``storage``. With K = 1 and
+    ``of="periods"`` it is PSWA.
 
     Args:
         base: the optimizer that makes the steps; any.

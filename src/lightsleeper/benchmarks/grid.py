@@ -66,7 +66,7 @@ class Grid:
         if any(not rate > 0 for rate in self.rates or ()):
             raise InputError(f"learning rates are {list(self.rates or ())}: give positive numbers")
 
-    def keys(self) -> list[RunKey]:
+    def run_keys(self) -> list[RunKey]:
         """Every run and method that is asked, in running order: by task, batch size, seed."""
         families = [family for family in FAMILIES.values() if any(m.name in self.methods for m in family.methods)]
         return [
@@ -178,7 +178,7 @@ def run_grid(
         MissingToolError: a package is missing that a method, a task or the cluster needs.
         LightsleeperError: the cluster cannot be reached.
     """
-    keys = grid.keys()
+    keys = grid.run_keys()
     finished = read_results(results_path)
     jobs = jobs_left(keys, finished, folder)
     minutes = estimate_s(jobs, finished) / 60

@@ -238,7 +238,10 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(usage(), EXIT_BAD_INPUT)
     # Typer hands back Ctrl-C as an exit code, and a verb's None.
-    return _fail("interrupted; nothing was written", code) if code == EXIT_INTERRUPTED else int(code or 0)
+    if code == EXIT_INTERRUPTED:
+        kept = "finished runs are kept" if arguments[:1] == ["bench"] else "nothing was written"
+        return _fail(f"interrupted; {kept}", code)
+    return int(code or 0)
 
 
 def _fail(message: str, code: int) -> int:

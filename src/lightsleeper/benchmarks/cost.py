@@ -31,13 +31,20 @@ COST_SETTINGS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 def measure_cost(methods: Sequence[str], *, rounds: int = 41) -> Iterator[dict[str, Any]]:
     """One row for each setting and method.
 
-    All methods of a setting train in turns of ten steps, in one process on one thread, so that a busy machine is busy
-    for all of them. `ratio` is the median over rounds of a method's time over plain SGD's in the same round (no
-    momentum), `ratio_quartiles` its spread. `bytes_per_weight` is beside weights and gradients, see `extra_bytes`.
+    All methods of a setting train in turns of ten steps, in one process on one thread, and processor time is taken, so
+    that a busy machine is busy for all of them alike. A run is as long as it is measured (530 steps without --quick),
+    of epochs of 100 steps: what a method does once a hundredth of a run (LAWA) it does every 5 steps here, and SWA
+    averages in the last quarter only.
+
+    `ratio` is the median over rounds of a method's time over plain SGD's (no momentum) in the same round,
+    `ratio_quartiles` its spread; `bytes_per_weight` is beside weights and gradients, see `extra_bytes`.
     """
     torch.set_num_threads(1)
     for setting, (make, shape) in COST_SETTINGS.items():
-        steppers = {name: _Stepper(name, make, shape) for name in (BASELINE, *methods)}
+        steppers = {
+            name: _Stepper(name, make, shape, steps=_WARM_UP_STEPS + rounds * _STEPS_A_BLOCK)
+            for name in (BASELINE, *methods)
+        }
         for stepper in steppers.values():
             stepper.time_s(_WARM_UP_STEPS)
         times: dict[str, list[float]] = {name: [] for name in steppers}
@@ -65,12 +72,12 @@ def measure_cost(methods: Sequence[str], *, rounds: int = 41) -> Iterator[dict[s
 class _Stepper:
     """One method on random data: the time of a step does not depend on what is learned, and nothing may diverge."""
 
-    def __init__(self, name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    def __init__(self, name: str, make: Callable[[], nn.Module], shape: tuple[int, ...], *, steps: int) -> None:
         torch.manual_seed(0)
         self.network = make()
         self._x = torch.randn(shape)
         self._y = torch.arange(shape[0]) % 6
-        plan = Plan(steps=100_000, epoch_steps=100)
+        plan = Plan(steps=steps, epoch_steps=100)
         if name == BASELINE:
             self.training = Training(SGD(self.network.parameters(), lr=1e-3), {})
         else:
@@ -79,9 +86,9 @@ class _Stepper:
             self.training = family.build(self.network, rate, plan, (name,))
 
     def time_s(self, steps: int) -> float:
-        """Seconds of so many steps."""
+        """Processor seconds of so many steps."""
         training, network = self.training, self.network
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(steps):
             training.optimizer.zero_grad()
             loss = loss_of("accuracy", network(self._x), self._x, self._y)
@@ -92,7 +99,7 @@ class _Stepper:
                 training.optimizer.step()
             for follow in training.after_step:
                 follow()
-        return time.perf_counter() - began
+        return time.process_time() - began
 
 
 def extra_bytes(training: Training, network: nn.Module) -> int:

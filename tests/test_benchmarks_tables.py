@@ -109,7 +109,7 @@ def test_tasks_batches_and_scenarios_are_kept_apart():
 def test_printed_table_holds_the_sizes_and_the_marks():
     ((title, lines),) = summary_tables(summarise(made()))
     assert "400 training examples, batch 4, 400 steps" in title
-    assert "s.e. 3.0 points" in title
+    assert "s.e. up to 3.0 points" in title
     assert all(len(line) == len(SUMMARY_HEADING) for line in lines)
     sgd = dict(zip(SUMMARY_HEADING, lines[0], strict=True))
     assert sgd["at rate"] == "0.1 !"

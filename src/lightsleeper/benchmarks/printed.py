@@ -33,7 +33,7 @@ def task_title(row: Row) -> str:
     scenario = "" if row["scenario"] == "clean" else f", {row['scenario']}"
     return (
         f"{row['title']}{scenario}: {row['train_size']} training examples, batch {row['batch']}, {row['steps']} steps; "
-        f"test {row['measure']} on {row['test_size']} (s.e. {100 * row['task_standard_error']:.1f} points)"
+        f"test {row['measure']} on {row['test_size']} (s.e. up to {100 * row['task_standard_error']:.1f} points)"
     )
 
 

@@ -16,7 +16,8 @@ MAY_IMPORT: dict[str, set[str]] = (
     {name: set() for name in BOTTOM}
     | dict.fromkeys(MIDDLE, BOTTOM)
     | dict.fromkeys(("report", "design"), BOTTOM | MIDDLE)
-    | {"cli": BOTTOM | MIDDLE | {"report", "design"}}
+    | {"benchmarks": BOTTOM | MIDDLE | {"report"}}
+    | {"cli": BOTTOM | MIDDLE | {"report", "design", "benchmarks"}}
 )
 """DESIGN, "The house"; `errors` may be imported by all."""
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))

@@ -4,10 +4,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +17,8 @@ from rich.table import Table
 from lightsleeper.errors import InputError, LightsleeperError
 
 __all__ = ["app", "main", "run"]
+
+_Number = TypeVar("_Number", int, float)
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -28,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+bench = typer.Typer(help="Benchmarks against peers, with plots.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by `lightsleeper design`.")]
@@ -138,6 +143,75 @@ def power(
         _print_power(energy)
 
 
+@bench.command(epilog="Example: lightsleeper bench averaging --tasks digits --methods sgd,one_cycle,schedule_free")
+def averaging(
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets; LIGHTSLEEPER_DATA without.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Names, comma-separated; headline tasks without.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Names, comma-separated; all without.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes such as 1,8,32; each task's own without.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    lr_grid: Annotated[str | None, typer.Option(help="Effective rates lr/(1 - momentum), such as 0.01,0.1,1.")] = None,
+    scenario: Annotated[str, typer.Option(help="clean, glitch, change or ordered.")] = "clean",
+    cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a step instead.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of finished runs, rows and page.")] = Path("bench-averaging"),
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the steps (of the rounds with --cost).")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Weight-averaging optimizers against their rivals; resumes where an earlier call with this --out stopped."""
+    from lightsleeper import benchmarks  # noqa: PLC0415  torch takes seconds to import
+
+    names = _listed(methods)
+    with _bar() as progress:
+        if cost:
+            rows = benchmarks.bench_cost(names, quick=quick, progress=progress)
+        else:
+            rows = benchmarks.bench_averaging(
+                out,
+                data=data,
+                tasks=_listed(tasks),
+                methods=names,
+                batches=_numbers("--batch", batch, int),
+                seeds=seeds,
+                rates=_numbers("--lr-grid", lr_grid, float),
+                scenario=scenario,
+                quick=quick,
+                workers=workers,
+                cluster=cluster,
+                progress=progress,
+            )
+    if as_json:
+        _print_json({"rows": rows})
+    elif cost:
+        _print_tables(benchmarks.COST_HEADING, benchmarks.cost_tables(rows))
+    else:
+        _print_tables(benchmarks.SUMMARY_HEADING, benchmarks.summary_tables(rows))
+        print("\n".join(benchmarks.SUMMARY_NOTES))
+        print(f"\nOpen {out / 'averaging.html'}")
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(option: str, text: str | None, kind: type[_Number]) -> list[_Number] | None:
+    try:
+        return None if text is None else [kind(part) for part in _listed(text) or ()]
+    except ValueError as error:
+        raise InputError(f"{option} is {text!r}: give numbers separated by commas") from error
+
+
+def _print_tables(heading: Sequence[str], tables: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> None:
+    # Into a pipe rich writes 80 columns, which would break the lines of cells.
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    for title, lines in tables:
+        table = Table(*heading, title=title)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+
+
 def main() -> None:
     """Entry point: what `run` does, with the arguments and the exit code of the process."""
     code = run(sys.argv[1:])
@@ -164,7 +238,10 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(usage(), EXIT_BAD_INPUT)
     # Typer hands back Ctrl-C as an exit code, and a verb's None.
-    return _fail("interrupted; nothing was written", code) if code == EXIT_INTERRUPTED else int(code or 0)
+    if code == EXIT_INTERRUPTED:
+        kept = "finished runs are kept" if arguments[:1] == ["bench"] else "nothing was written"
+        return _fail(f"interrupted; {kept}", code)
+    return int(code or 0)
 
 
 def _fail(message: str, code: int) -> int:

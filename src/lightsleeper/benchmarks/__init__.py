@@ -1,0 +1,29 @@
+"""Benchmarks against peers. It stands at the top of the house, over `report`, and only the command line imports it.
+
+The averaging benchmark trains small networks by every method at every rate of its grid and over several seeds. A run
+is added to a file as soon as it is finished, so a broken-off benchmark goes on where it stood.
+"""
+
+from lightsleeper.benchmarks.averaging import bench_averaging, bench_cost
+from lightsleeper.benchmarks.cost import extra_bytes
+from lightsleeper.benchmarks.printed import COST_HEADING, SUMMARY_HEADING, SUMMARY_NOTES, cost_tables, summary_tables
+from lightsleeper.benchmarks.rivals import METHODS
+from lightsleeper.benchmarks.scenarios import SCENARIOS
+from lightsleeper.benchmarks.tables import summarise
+from lightsleeper.benchmarks.tasks import HEADLINE, TASKS
+
+__all__ = [
+    "COST_HEADING",
+    "HEADLINE",
+    "METHODS",
+    "SCENARIOS",
+    "SUMMARY_HEADING",
+    "SUMMARY_NOTES",
+    "TASKS",
+    "bench_averaging",
+    "bench_cost",
+    "cost_tables",
+    "extra_bytes",
+    "summarise",
+    "summary_tables",
+]

@@ -45,6 +45,11 @@ def main() -> None:
                 "false_wakes_per_hour_floor": first["false_wakes_per_hour_floor"],
                 "recall_at": {f"{budget:g}": recall_at(Path(folder), budget) for budget in BUDGETS_PER_HOUR},
                 "events": first["events"],
+                "recall_by_clip": {
+                    Path(clip["file"]).stem: round(clip["recall"], 2) for clip in first["recall_by_clip"]
+                },
+                "system_recall": 1.0 - summary["system"]["miss_rate"],
+                "false_accepts_per_hour": summary["system"]["false_accepts_per_hour"],
                 "test_wake_clips": summary["task"]["test_wake_clips"],
             }
         rows.append(row)

@@ -26,11 +26,11 @@ RATE_HZ = 16_000
 WAKE = "glass_breaking"
 TINY = """\
 [training]
-scenes = 3
+scenes = 6
 scene_s = 60.0
 first_steps = 10
 circuit_steps = 1
-network_steps = 40
+network_steps = 80
 digital_steps = 20
 [evaluation]
 dense_hours = 0.25

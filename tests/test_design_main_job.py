@@ -118,6 +118,15 @@ def test_recall_is_graded_by_level(summary: dict[str, Any]):
     assert row["interval"] == list(wilson_interval(hits, row["events"]))
 
 
+def test_recall_is_told_for_every_clip_of_the_test(summary: dict[str, Any]):
+    first = summary["first_stage"]
+    rows = first["recall_by_clip"]
+    assert {row["file"] for row in rows} == {r.file for r in tiny_material().test if r.label == WAKE}
+    assert sum(row["events"] for row in rows) == first["events"]
+    assert sum(row["recall"] * row["events"] for row in rows) == pytest.approx(first["hits"])
+    assert [row["recall"] for row in rows] == sorted(row["recall"] for row in rows), "the hardest first"
+
+
 def _extensions(energy: dict[str, Any]) -> list[dict[str, Any]]:
     values, intervals = (energy[f"battery_life_extension_percent{end}"] for end in ("", "_interval"))
     assert set(values) == set(intervals)

@@ -1,6 +1,7 @@
 """Training of the network: loss of bags, batches, lower loss, same bits for a seed."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from example_frontend import make_frontend
-from lightsleeper.learning.wake_stage import BEST_FRAMES, LOGIT_SCALE, Batches, NetworkSettings, bag_loss, fit_network
+from lightsleeper.learning.wake_stage import (
+    ANCHOR,
+    BEST_FRAMES,
+    LOGIT_SCALE,
+    MARGIN,
+    Batches,
+    NetworkSettings,
+    bag_loss,
+    fit_network,
+    ranking_loss,
+)
 from lightsleeper.learning.windows import Windows
 
 FRONTEND = make_frontend((500.0, 3000.0))
@@ -32,24 +43,51 @@ def _windows(seed: int = 0) -> Windows:
 WINDOWS = _windows()
 
 
-def test_bag_loss_of_known_scores() -> None:
-    scores = torch.full((2, 20), -1.0)
-    scores[0, 5 : 5 + BEST_FRAMES] = 0.5
-    judged = torch.ones(2, 20, dtype=torch.bool)
-    expected = (math.log1p(math.exp(-LOGIT_SCALE * 0.5)) + math.log1p(math.exp(-LOGIT_SCALE))) / 2
-    loss = bag_loss(scores, judged, torch.tensor([1.0, 0.0]))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+def _constant(*best: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores (n, 20) whose best frames have these values, and all frames judged."""
+    scores = torch.full((len(best), 20), -1.0)
+    for row, value in zip(scores, best, strict=True):
+        row[5 : 5 + BEST_FRAMES] = value
+    return scores, torch.ones(len(best), 20, dtype=torch.bool)
 
 
-def test_bag_loss_hears_judged_frames_alone() -> None:
+def _softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def test_losses_of_known_scores() -> None:
+    windows = (*_constant(0.5, -0.2), torch.tensor([1.0, 0.0]))
+    ranking = _softplus(LOGIT_SCALE * (-0.2 - 0.5 + MARGIN))
+    logistic = (_softplus(-LOGIT_SCALE * 0.5) + _softplus(-LOGIT_SCALE * 0.2)) / 2
+    assert bag_loss(*windows).item() == pytest.approx(logistic, rel=1e-5)
+    assert ranking_loss(*windows).item() == pytest.approx(ranking + ANCHOR * logistic, rel=1e-5)
+
+
+def test_wake_events_are_ranked_against_the_hardest_fifth() -> None:
+    """Ten other windows: the two highest pull, the rest is left to the logistic loss."""
+    scores, judged = _constant(0.1, -0.3, *np.linspace(-0.9, 0.0, 10))
+    scores.requires_grad_(True)
+    wake = torch.tensor([1.0, 1.0] + [0.0] * 10)
+    ranking_loss(scores, judged, wake).backward()
+    assert scores.grad is not None
+    pull = scores.grad[:, 5].numpy()
+    best = scores.detach()[:, 5].numpy()
+    logistic = ANCHOR * LOGIT_SCALE * (1 / (1 + np.exp(-LOGIT_SCALE * best)) - wake.numpy()) / 12 / BEST_FRAMES
+    np.testing.assert_allclose(pull[2:10], logistic[2:10], rtol=1e-4)
+    assert (pull[10:] > 5 * logistic[10:]).all()
+    assert (pull[:2] < 0).all()
+
+
+@pytest.mark.parametrize("loss", [bag_loss, ranking_loss])
+def test_losses_hear_judged_frames_alone(loss: Callable[..., torch.Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = 2 * torch.rand(3, 30, generator=generator) - 1
     judged = torch.zeros(3, 30, dtype=torch.bool)
     judged[:, 10:20] = True
     wake = torch.tensor([1.0, 0.0, 0.0])
     louder = scores.masked_fill(~judged, 1.0)
-    assert bag_loss(louder, judged, wake).item() == bag_loss(scores, judged, wake).item()
-    assert bag_loss(scores, ~judged, wake).item() != bag_loss(scores, judged, wake).item()
+    assert loss(louder, judged, wake).item() == loss(scores, judged, wake).item()
+    assert loss(scores, ~judged, wake).item() != loss(scores, judged, wake).item()
 
 
 def test_a_third_of_a_batch_are_wake_events_with_random_gains() -> None:

@@ -31,6 +31,7 @@ from lightsleeper.learning import (
     fit_circuit,
     fit_network,
     initial_frontend,
+    piece_lengths_s,
     scene_envelopes,
     training_scenes,
 )
@@ -63,7 +64,7 @@ class FirstStage:
     Attributes:
         frontend: the stage with its threshold.
         scenes: the training scenes; `fold_of_scene` says from which fold each is.
-        training: scores of the training scenes.
+        training: scores of the training scenes, each by the network that never heard its fold.
         heard: fold -> cross-fitted scores.
         validation: figures of the cross-fitted networks at the chosen threshold.
         curve: training curve of the final network.
@@ -122,7 +123,7 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
         frontend=frontend,
         scenes=scenes,
         fold_of_scene=fold_of_scene,
-        training=streams_of(scenes, decide(frontend, envelopes, rate_hz=spec.scene.rate_hz)),
+        training=_hear_training(frontend, cross, scenes, fold_of_scene, envelopes),
         heard=heard,
         validation=validation,
         curve=curve,
@@ -150,12 +151,15 @@ def _training_material(material: Material, spec: Spec, progress: Progress) -> tu
         wake_per_hour=TRAINING_WAKE_PER_HOUR,
         foreign_per_hour=TRAINING_FOREIGN_PER_HOUR,
     )
+    lengths_s = piece_lengths_s([r for r in material.train if r.label == spec.wake])
     progress.begin("mixing training streams", per_fold * len(material.folds))
     scenes: list[Scene] = []
     folds: list[int] = []
     for index, (fold, recordings) in enumerate(material.folds.items()):
         seed = 1000 * spec.seed + index
-        scenes += training_scenes(recordings, spec.wake, settings=settings, count=per_fold, seed=seed)
+        scenes += training_scenes(
+            recordings, spec.wake, piece_lengths_s=lengths_s, settings=settings, count=per_fold, seed=seed
+        )
         folds += [fold] * per_fold
         progress.advance(per_fold)
     return scenes, folds
@@ -212,6 +216,25 @@ def _hear(
 
     parts = Parallel(n_jobs=-1, backend="threading")(delayed(hear)(i, fold) for i, fold in enumerate(cross))
     return dict(zip(cross, parts, strict=True))
+
+
+def _hear_training(
+    frontend: FrontEnd,
+    cross: dict[int, WakeNetwork],
+    scenes: list[Scene],
+    fold_of_scene: list[int],
+    envelopes: NDArray[np.float32],
+) -> list[Stream]:
+    """Scores of the training scenes as a device would give them: it has not learnt the sounds that it will hear.
+
+    The final network has, and wakes early in sounds that it knows; what it wakes on would teach the digital stage
+    another place of the sound than the one it is asked about.
+    """
+    values: list[NDArray[np.float32]] = []
+    for fold, network in cross.items():
+        own = [index for index, of in enumerate(fold_of_scene) if of == fold]
+        values += decide(network.install(frontend), envelopes[own], rate_hz=scenes[0].rate_hz)
+    return streams_of(scenes, values)
 
 
 def _choose_threshold(heard: dict[int, Heard], frontend: FrontEnd, spec: Spec) -> float:

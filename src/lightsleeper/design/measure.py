@@ -19,11 +19,12 @@ from lightsleeper.detection import (
     OperatingCurve,
     Stream,
     evaluate,
+    match_wakes,
     operating_curve,
     wilson_interval,
 )
 from lightsleeper.learning import SecondStage
-from lightsleeper.recordings import Recording
+from lightsleeper.recordings import Recording, Scene
 
 __all__ = ["Design", "Measured", "measure"]
 
@@ -55,6 +56,7 @@ class Measured:
         first: figures of the analog stage alone.
         system: figures of both stages.
         recall_by_snr: dB -> (hits, events) of the analog stage.
+        recall_by_clip: file of a wake recording -> (hits, events) of the analog stage in the dense streams.
         curve: operating curve of the analog stage.
         streams: the scenes, of which the report shows a minute.
         clips, sources: number of recordings, and of sources among them.
@@ -63,6 +65,7 @@ class Measured:
     first: DetectionFigures
     system: DetectionFigures
     recall_by_snr: dict[float, tuple[int, int]]
+    recall_by_clip: dict[str, tuple[int, int]]
     curve: OperatingCurve
     streams: StreamSet
     clips: int
@@ -78,6 +81,14 @@ class Measured:
             }
             for snr, (hits, events) in self.recall_by_snr.items()
         }
+
+    def clip_rows(self) -> list[dict[str, object]]:
+        """Recall of each wake recording, the hardest first."""
+        rows = [
+            {"file": file, "recall": hits / events, "events": events}
+            for file, (hits, events) in self.recall_by_clip.items()
+        ]
+        return sorted(rows, key=lambda row: (row["recall"], row["file"]))
 
 
 def measure(
@@ -111,6 +122,7 @@ def measure(
         first=evaluate(heard[:count], heard[count:tested], decision, foreign_per_hour=foreign_per_hour),
         system=evaluate(pulses[:count], pulses[count:], Decision(threshold=0.5), foreign_per_hour=foreign_per_hour),
         recall_by_snr=_by_snr(heard[tested:], list(streams.by_snr), decision),
+        recall_by_clip=_by_clip(streams.dense, heard[:count], wakes[:count]),
         curve=operating_curve(heard[:count], heard[count:tested], decision=decision, foreign_per_hour=foreign_per_hour),
         streams=streams,
         clips=len(recordings),
@@ -126,6 +138,19 @@ def _by_snr(streams: Sequence[Stream], snr_db: Sequence[float], decision: Decisi
         evaluate(streams[i * each : (i + 1) * each], (), decision, foreign_per_hour=0.0) for i in range(len(snr_db))
     ]
     return {snr: (figure.hits, figure.events) for snr, figure in zip(snr_db, figures, strict=True)}
+
+
+def _by_clip(
+    scenes: Sequence[Scene], streams: Sequence[Stream], wakes_s: Sequence[NDArray[np.float64]]
+) -> dict[str, tuple[int, int]]:
+    counts: dict[str, tuple[int, int]] = {}
+    for scene, stream, times in zip(scenes, streams, wakes_s, strict=True):
+        hit = match_wakes(times, stream.onsets_s[stream.wake], stream.ends_s[stream.wake]).hit
+        files = [event.file for event in scene.events if event.wake]
+        for file, one in zip(files, hit.tolist(), strict=True):
+            hits, events = counts.get(file, (0, 0))
+            counts[file] = (hits + one, events + 1)
+    return counts
 
 
 def _as_pulses(stream: Stream, times_s: NDArray[np.float64]) -> Stream:

@@ -31,6 +31,7 @@ def measured_blocks(design: Design, measured: Measured) -> Block:
         "first_stage": _detection(first)
         | {
             "recall_by_snr_db": measured.snr_rows(),
+            "recall_by_clip": measured.clip_rows(),
             "bands": _bands(design.frontend),
             "threshold_v": design.frontend.comparator.threshold_v,
             "power_w": sum(power.values()),

@@ -1,6 +1,6 @@
 """Fit the wake stage through the circuit and the digital stage on what it lets through, with weight averaging."""
 
-from lightsleeper.learning.augment import augment
+from lightsleeper.learning.augment import augment, piece_lengths_s
 from lightsleeper.learning.circuit_stage import CircuitSettings, fit_circuit
 from lightsleeper.learning.features import LogMel
 from lightsleeper.learning.second_stage import (
@@ -44,6 +44,7 @@ __all__ = [
     "fit_second_stage",
     "floor_of",
     "initial_frontend",
+    "piece_lengths_s",
     "rows_for",
     "scene_envelopes",
     "score_windows",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lightsleeper.circuits import CONTROL_RATE_HZ, MOST_COLUMNS, FrontEnd, FrontEndStream
 from lightsleeper.errors import InputError
-from lightsleeper.learning.augment import augment
+from lightsleeper.learning.augment import augment, cut_piece
 from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
 
 __all__ = ["LEAD_S", "LISTEN_S", "Windows", "cut_windows", "floor_of", "rows_for", "scene_envelopes", "training_scenes"]
@@ -24,6 +24,8 @@ TOLERANCE_S = 1.0
 """A wake counts until this long after the end of the event (DESIGN, standard scene)."""
 AFTER_S = 1.4
 """A foreign sound is blamed for wakes until this long after its end."""
+PIECE_SHARE = 0.35
+"""Share of the training events that are a piece of the wake sound."""
 SETTLE_S = 3.0
 """Start of a stream that no window may touch."""
 
@@ -59,24 +61,35 @@ def floor_of(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
 
 
 def training_scenes(
-    recordings: Sequence[Recording], wake: str, *, settings: SceneSettings, count: int, seed: int
+    recordings: Sequence[Recording],
+    wake: str,
+    *,
+    piece_lengths_s: tuple[float, float],
+    settings: SceneSettings,
+    count: int,
+    seed: int,
 ) -> list[Scene]:
-    """`count` scenes of varied recordings; each scene draws variants of its own, seeded."""
+    """`count` scenes of varied recordings and pieces of the wake sound; each draws variants of its own, seeded."""
     seeds = np.random.SeedSequence(seed).spawn(count)
-    jobs = (delayed(_training_scene)(recordings, wake, settings, one) for one in seeds)
+    jobs = (delayed(_training_scene)(recordings, wake, piece_lengths_s, settings, one) for one in seeds)
     return list(Parallel(n_jobs=-1, backend="threading")(jobs))
 
 
 def _training_scene(
-    recordings: Sequence[Recording], wake: str, settings: SceneSettings, seed: np.random.SeedSequence
+    recordings: Sequence[Recording],
+    wake: str,
+    piece_lengths_s: tuple[float, float],
+    settings: SceneSettings,
+    seed: np.random.SeedSequence,
 ) -> Scene:
     rng = np.random.default_rng(seed)
     chosen = [r for r in recordings if r.label == wake]
     others = [r for r in recordings if r.label != wake]
+    parts = [cut_piece(r, piece_lengths_s, rng) if rng.random() < PIECE_SHARE else r for r in chosen]
     needed = round(settings.foreign_per_hour * settings.duration_s / 3600.0) + 8
     picked = rng.permutation(len(others))[:needed]
     return mix_scene(
-        wake=[augment(r, rng) for r in chosen],
+        wake=[augment(r, rng) for r in parts],
         foreign=[augment(others[i], rng) for i in picked],
         floor=floor_of(recordings),
         settings=settings,

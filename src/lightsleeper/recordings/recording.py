@@ -60,12 +60,17 @@ class Recording:
         """Length in seconds."""
         return float(self.samples.size / self.rate_hz)
 
-    def active_span_s(self, range_db: float = ACTIVE_RANGE_DB, frame_s: float = FRAME_S) -> tuple[float, float]:
-        """Start of the first and end of the last frame whose rms lies within `range_db` of the loudest frame."""
+    def active_frames_s(self, range_db: float = ACTIVE_RANGE_DB, frame_s: float = FRAME_S) -> NDArray[np.float64]:
+        """Start and end of every frame whose rms lies within `range_db` of the loudest frame, shape (frames, 2)."""
         power, frame = _frame_power(self.samples, self.rate_hz, frame_s)
         active = np.flatnonzero(power >= power.max() * 10 ** (-range_db / 10))
-        end_s = min((int(active[-1]) + 1) * frame / self.rate_hz, self.duration_s)
-        return float(int(active[0]) * frame / self.rate_hz), float(end_s)
+        samples = np.minimum(np.stack([active, active + 1], axis=1) * frame, self.samples.size)
+        return np.asarray(samples / self.rate_hz)
+
+    def active_span_s(self, range_db: float = ACTIVE_RANGE_DB, frame_s: float = FRAME_S) -> tuple[float, float]:
+        """Start of the first and end of the last of those frames."""
+        frames_s = self.active_frames_s(range_db, frame_s)
+        return float(frames_s[0, 0]), float(frames_s[-1, 1])
 
     def active_rms(self) -> float:
         """Rms over the 10 ms frames within 20 dB of the loudest one, as a fraction of full scale."""

@@ -7,6 +7,7 @@ It knows nothing of sensors and needs only torch. The callbacks for Lightning an
 from lightsleeper.averaging.batch_norm import BatchNormRefresh, reestimate_batch_norm
 from lightsleeper.averaging.memory_plan import MemoryPlan, plan_memory
 from lightsleeper.averaging.periodic import PSWA, PSWM, PWALKS
+from lightsleeper.averaging.settle import Settle
 from lightsleeper.averaging.statistics import WeightDistribution
 from lightsleeper.averaging.trimmed_mean import TrimmedMean
 from lightsleeper.averaging.wrapper import NonFiniteLossError
@@ -18,6 +19,7 @@ __all__ = [
     "BatchNormRefresh",
     "MemoryPlan",
     "NonFiniteLossError",
+    "Settle",
     "TrimmedMean",
     "WeightDistribution",
     "plan_memory",

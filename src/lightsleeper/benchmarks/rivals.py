@@ -19,7 +19,7 @@ from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lightsleeper.averaging import PSWA, PSWM, PWALKS
+from lightsleeper.averaging import PSWA, PSWM, PWALKS, Settle
 from lightsleeper.benchmarks.packages import optional_package
 from lightsleeper.errors import InputError
 
@@ -309,8 +309,6 @@ def _prodigy(network: nn.Module, rate: float, plan: Plan, _: Sequence[str]) -> T
 
 
 def _settle(network: nn.Module, rate: float, _: Plan, __: Sequence[str]) -> Training:
-    from lightsleeper.averaging import Settle  # type: ignore[attr-defined]  # noqa: PLC0415
-
     optimizer = Settle(network.parameters(), lr=rate)
     return Training(optimizer, {"settle": _averaged(network, optimizer)}, takes_loss=True)
 

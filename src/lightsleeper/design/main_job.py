@@ -1,6 +1,8 @@
 """The main job: from labelled recordings to a designed, measured always-on sensor in a run folder."""
 
+import ctypes
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,12 @@ from lightsleeper.errors import InputError
 from lightsleeper.recordings import RecordingSet, unite_sources
 
 __all__ = ["design_into", "evaluate_design"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
+LARGEST_KEPT_BYTES = 32 << 20
+"""The largest that glibc takes for a block."""
+KEPT_BYTES = 1 << 30
 
 
 class _Clock(Progress):
@@ -59,7 +67,7 @@ def design_into(folder: Path, spec: Spec, progress: Progress) -> dict[str, Any]:
     The same spec gives the same summary.json to the bit on the same machine; wall-clock stands in timings.json.
     """
     clock = _Clock(progress)
-    _single_threaded_torch()
+    _prepare_process()
     check_parts(spec)  # now, and not after minutes of training
     material = gather(spec, clock)
     first = design_first_stage(material, spec, clock)
@@ -97,7 +105,7 @@ def evaluate_design(
         seed: of the streams.
         progress: told of the steps.
     """
-    _single_threaded_torch()
+    _prepare_process()
     united, moved = unite_sources(recordings.recordings)
     check_label(united, design.spec.wake)
     if all(recording.label == design.spec.wake for recording in united):
@@ -121,6 +129,16 @@ def evaluate_design(
     return {"task": task, **blocks, "seeds": {"design": design.spec.seed, "streams": seed}, "versions": versions()}
 
 
-def _single_threaded_torch() -> None:
-    """Work is spread over whole scenes and networks; threads inside torch would only reorder its sums."""
+def _prepare_process() -> None:
+    """Make torch and the allocator fit for work that is spread over whole scenes and networks."""
+    # Threads inside torch would only reorder its sums.
     torch.set_num_threads(1)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what tensors free: pages given back to the kernel at every step cost a fault each to get again."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -110,11 +110,11 @@ class TrainingSpec(_Part):
     scene_s: float = Field(default=200.0, ge=30)
     first_steps: int = Field(default=170, ge=10)
     """Steps of the network before the circuit moves."""
-    circuit_steps: int = Field(default=24, ge=0)
+    circuit_steps: int = Field(default=16, ge=0)
     """Steps through the circuit."""
-    network_steps: int = Field(default=900, ge=10)
+    network_steps: int = Field(default=650, ge=10)
     """Steps of the network on the final circuit."""
-    digital_steps: int = Field(default=500, ge=10)
+    digital_steps: int = Field(default=350, ge=10)
     """Steps of the digital stage."""
 
 

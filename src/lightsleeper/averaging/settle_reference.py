@@ -1,0 +1,101 @@
+"""Settle as one reads it: one vector of weights, the average and the anchor stored, one function a step.
+
+Symbols and constants are those of :mod:`lightsleeper.averaging.settle_rule`, which writes the rule down. `Settle` is
+held to this by tests.
+"""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+__all__ = ["settle"]
+
+b, p, W, SHARE = 0.8, 3.0, 16, 0.1
+SIZE, REACH, DRIFT = 0.1, 0.03, 0.4
+
+Gradient = Callable[[Tensor, int], tuple[float, Tensor]]
+
+
+def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from top to bottom
+    w: Tensor, gradient: Gradient, *, steps: int, lr: float
+) -> list[Tensor]:
+    """Return the average x after every step.
+
+    Args:
+        w: the weights at the start, (n,).
+        gradient: (w, step) -> loss and its gradient, (n,); both finite.
+        steps: number of steps.
+        lr: rate to start from.
+    """
+    path: list[Tensor] = []
+    w, z, x, anchor = w.clone(), w.clone(), w.clone(), w.clone()
+    age = 0
+    weights = D = G = 0.0
+    size = float(z.norm())
+    best: float | None = None
+    mean, variance, windows = 0.0, 0.0, 0
+    probing = 0
+    window: list[float] = []
+    period: list[float] = []
+    H = HE = E = Q = 0.0
+    for step in range(steps):
+        f, g = gradient(w, step)
+        q = float(g.norm()) ** 2
+        age += 1
+        if not probing:
+            e0 = min(lr, max(D, REACH * size) / math.sqrt(G + q))
+            e = min(e0, SIZE * size / math.sqrt(q))
+            G += q * (e / e0) ** 2
+            E, Q = E + e * q, Q + q
+            if age % 4 == 0:
+                H, HE = H - float(g @ (x - z)), HE + e * q
+            weights += (age / 1000) ** p
+            z = z - e * g
+            x = x + (z - x) * ((age / 1000) ** p / weights)
+            w = (1 - b) * z + b * x
+        else:
+            Q += q
+        path.append(x)
+
+        window.append(f)
+        if len(window) < W:
+            continue
+        L, window, period = sum(window) / W, [], [*period, *window]
+        reference = L if best is None else best
+        spread = math.sqrt(variance) if windows else 0.3 * abs(reference)
+        bad = reference + 4 * spread + 2 * abs(reference) < L
+        if probing:
+            probing += 1
+            if probing <= 3:
+                continue
+            probing = 0
+            if bad:  # the data have changed: the average starts again
+                best, age, weights, D, G = L, 0, 0.0, 0.0, 0.0
+            else:
+                lr /= 2
+        elif bad:
+            w = z = x = anchor
+            path[-1] = x
+            probing = 1
+        else:
+            windows += 1
+            if windows == 1:
+                mean, variance = L, (0.3 * L) ** 2
+            else:
+                c = 1 / min(windows, 128)
+                mean, variance = mean + c * (L - mean), (1 - c) * (variance + c * (L - mean) ** 2)
+            if len(period) < SHARE * age:
+                continue
+            D += float((x - anchor).norm())
+            anchor = x
+            P = sum(period) / len(period)
+            best = P if best is None else min(best, P)
+            h = H / HE if HE > 0 else 0.0
+            if lr > 2 * E / Q:
+                lr /= 2
+            elif h < DRIFT:
+                lr *= min(8.0, max(1.2, 1 - h))
+        period, H, HE, E, Q = [], 0.0, 0.0, 0.0, 0.0
+        size = float(z.norm())
+    return path

@@ -1,0 +1,211 @@
+"""The rule of `Settle` in plain numbers: how far to step, and when to go back. It knows no tensors.
+
+With w the point where gradients g are taken, z the fast weights, x their average and a the last good average, the
+anchor::
+
+    w = (1 - b) z + b x                          Schedule-Free interpolation (arXiv:2405.15682)
+    e0 = min(lr, D / sqrt(G + |g|^2))            distance over gradients (DoG, arXiv:2302.12022); lr where that is less
+    e = min(e0, SIZE |z| / |g|)                  one batch moves the weights by a tenth of their size at most
+    G += |g|^2 (e/e0)^2                          a clipped batch counts for what it moved
+    z -= e g;  x += k (z - x),  k = t^p / sum of t^p
+
+D is the path of the average, the sum of ``|x - a|`` over periods, and at least ``REACH |z|``. At the end of a period (a
+tenth of the steps so far) the average becomes the anchor, and *drift is held against spread*: while z runs ahead of x,
+gradients still point from the average past z, so ``-<g, x - z> / (e |g|^2)``, summed over the period, is negative; once
+z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows.
+
+Every window of 16 steps the mean loss is judged. Where it stands out, the weights go back to the anchor, and the anchor
+is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again. If
+it is good, the rate was too high, or some batches were corrupt: the rate is halved.
+
+What was tried before, with figures: reference/tuning_free_averaging.md and docs/averaging.md.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+__all__ = ["BLEND", "WINDOW", "Control", "Verdict"]
+
+BLEND = 0.8
+"""b: share of the average in the point where gradients are taken."""
+POWER = 3.0
+"""p: later weights count more."""
+WINDOW = 16
+"""Steps whose mean loss is judged."""
+PERIOD_SHARE = 0.1
+"""A period is this share of the steps since the average began."""
+SIZE = 0.1
+"""Largest step over the size of the weights."""
+REACH = 0.03
+"""Least distance D over the size of the weights."""
+DRIFT = 0.4
+"""Under this the rate grows; 1/2 is a walk about the average."""
+GROWTH = (1.2, 8.0)
+"""Least and largest growth of the rate in a period."""
+STANDS_OUT = 4.0
+"""Standard deviations of window losses."""
+TOLERANCE = 2.0
+"""A window may be worse than the best period by this multiple of its loss as well."""
+PROBE_WINDOWS = 3
+MEMORY_WINDOWS = 128
+"""Windows behind the mean and the spread of window losses."""
+FIRST_SPREAD = 0.3
+"""Spread of window losses before it is known, over the first of them."""
+
+
+class Verdict(Enum):
+    """What a step asks for once it is made."""
+
+    GO_ON = "go on"
+    ACCEPT = "the average becomes the anchor"
+    ROLL_BACK = "the weights go back to the anchor"
+    PROBED = "the anchor was watched long enough"
+
+
+@dataclass(slots=True)
+class Control:
+    """State of the rule.
+
+    Attributes:
+        size: |z|, renewed at every verdict but `GO_ON`.
+        scale: what the rule makes of the starting rate: lr = scale * lr at the start.
+        age: steps since the average began.
+        weight_sum: sum of t^p.
+        path, energy: D and G.
+        best: mean loss of the best period; NaN before the first window.
+        window_mean, window_variance, windows: of the losses of good windows.
+        probing: windows of the probe so far, plus 1; 0 outside a probe.
+        loss_sum, losses: of the present window.
+        period_loss, period_losses: of the windows of the present period.
+        drift, drift_energy: sums of -<g, x - z> and of e |g|^2 over the steps where both were measured.
+        moved, gradients: sums of e |g|^2 and |g|^2 over the period.
+        roll_backs, restarts, skipped_steps: counts.
+    """
+
+    size: float
+    scale: float = 1.0
+    age: int = 0
+    weight_sum: float = 0.0
+    path: float = 0.0
+    energy: float = 0.0
+    best: float = math.nan
+    window_mean: float = 0.0
+    window_variance: float = 0.0
+    windows: int = 0
+    probing: int = 0
+    loss_sum: float = 0.0
+    losses: int = 0
+    period_loss: float = 0.0
+    period_losses: int = 0
+    drift: float = 0.0
+    drift_energy: float = 0.0
+    moved: float = 0.0
+    gradients: float = 0.0
+    roll_backs: int = 0
+    restarts: int = 0
+    skipped_steps: int = 0
+
+    def step_size(self, lr: float, gradient_square: float) -> float:
+        """e for the starting rate `lr` and |g|^2; 0 in a probe."""
+        if self.probing:
+            return 0.0
+        rate = lr * self.scale
+        if gradient_square > 0.0:
+            distance = max(self.path, REACH * self.size)
+            rate = min(rate, distance / math.sqrt(self.energy + gradient_square))
+            step = min(rate, SIZE * self.size / math.sqrt(gradient_square))
+            self.energy += gradient_square * (step / rate) ** 2 if rate > 0.0 else 0.0
+        else:
+            step = rate
+        self.moved += step * gradient_square
+        self.gradients += gradient_square
+        return step
+
+    def averaging_share(self) -> float:
+        """k for this step; 0 in a probe."""
+        self.age += 1
+        if self.probing:
+            return 0.0
+        # Over 1,000, so that long runs stay far from overflow.
+        weight = math.pow(self.age / 1000.0, POWER)
+        self.weight_sum += weight
+        return weight / self.weight_sum
+
+    def measure_drift(self, away: float, step: float, gradient_square: float) -> None:
+        """Take <g, x - z> of this step, before it is made."""
+        self.drift -= away
+        self.drift_energy += step * gradient_square
+
+    def judge(self, loss: float | None) -> Verdict:
+        """Count a made step with its loss; None where the loss is not known, and nothing can stand out then."""
+        self.loss_sum += 0.0 if loss is None else loss
+        self.losses += 1
+        if self.losses < WINDOW:
+            return Verdict.GO_ON
+        mean = self.loss_sum / self.losses
+        self.period_loss += self.loss_sum
+        self.period_losses += self.losses
+        self.loss_sum, self.losses = 0.0, 0
+        bad = loss is not None and self._stands_out(mean)
+        if self.probing:
+            return self._probe(bad, mean)
+        if bad:
+            self.roll_backs += 1
+            self.probing = 1
+            self._begin_period()
+            return Verdict.ROLL_BACK
+        self._remember(mean)
+        return Verdict.ACCEPT if self.period_losses >= PERIOD_SHARE * self.age else Verdict.GO_ON
+
+    def accept(self, moved: float, lr: float) -> None:
+        """End a period whose average lies `moved` from the anchor before it."""
+        self.path += moved
+        mean = self.period_loss / self.period_losses
+        self.best = mean if math.isnan(self.best) else min(self.best, mean)
+        drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
+        if self.gradients > 0.0 and lr * self.scale > 2.0 * self.moved / self.gradients:
+            self.scale /= 2.0
+        elif drift < DRIFT:
+            self.scale *= min(GROWTH[1], max(GROWTH[0], 1.0 - drift))
+        self._begin_period()
+
+    def _probe(self, bad: bool, mean: float) -> Verdict:
+        if self.probing < PROBE_WINDOWS:
+            self.probing += 1
+            return Verdict.GO_ON
+        self.probing = 0
+        if bad:
+            self.restarts += 1
+            self.best = mean
+            self.age, self.weight_sum, self.path, self.energy = 0, 0.0, 0.0, 0.0
+        else:
+            self.scale /= 2.0
+        self._begin_period()
+        return Verdict.PROBED
+
+    def _begin_period(self) -> None:
+        self.period_loss, self.period_losses = 0.0, 0
+        self.drift, self.drift_energy, self.moved, self.gradients = 0.0, 0.0, 0.0, 0.0
+
+    def _stands_out(self, mean: float) -> bool:
+        if not math.isfinite(mean):
+            return True
+        reference = mean if math.isnan(self.best) else self.best
+        spread = math.sqrt(self.window_variance) if self.windows else FIRST_SPREAD * abs(reference)
+        return mean > reference + STANDS_OUT * spread + TOLERANCE * abs(reference)
+
+    def _remember(self, mean: float) -> None:
+        self.windows += 1
+        if self.windows == 1:
+            self.window_mean, self.window_variance = mean, (FIRST_SPREAD * mean) ** 2
+            return
+        share = 1.0 / min(self.windows, MEMORY_WINDOWS)
+        deviation = mean - self.window_mean
+        self.window_mean += share * deviation
+        self.window_variance = (1.0 - share) * (self.window_variance + share * deviation**2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every field, for a checkpoint."""
+        return asdict(self)

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from example_frontend import make_frontend
-from lightsleeper.learning.bank_model import LOW_HZ, Q_LIMITS, TIME_LIMITS_S, BankModel
+from lightsleeper.circuits.rates import oversampling_for
+from lightsleeper.learning.bank_model import LOW_HZ, Q_LIMITS, TIME_LIMITS_S, TOP_SHARE, BankModel
 
-STEP_HZ = 32_000.0
+RATE_HZ, STEP_HZ = 16_000.0, 32_000.0
 FRONTEND = make_frontend((300.0, 1700.0, 7000.0))
 
 
 def test_coefficients_equal_the_circuits() -> None:
-    coefficients = BankModel(FRONTEND, step_rate_hz=STEP_HZ).coefficients().detach().numpy()
+    coefficients = BankModel(FRONTEND, rate_hz=RATE_HZ, step_rate_hz=STEP_HZ).coefficients().detach().numpy()
     filters = FRONTEND.bank.step_coefficients(1.0 / STEP_HZ)
     followers = -np.expm1(-1.0 / (FRONTEND.envelopes.times_s() * STEP_HZ))
     np.testing.assert_allclose(coefficients, np.concatenate([filters, followers]), rtol=5e-4)
@@ -26,7 +27,7 @@ def test_coefficients_equal_the_circuits() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.floats(200.0, 8000.0), st.floats(0.6, 5.0), st.floats(0.5e-3, 10.0))
 def test_coefficients_equal_the_circuits_anywhere(center_hz: float, q: float, time_s: float) -> None:
-    model = BankModel(FRONTEND, step_rate_hz=STEP_HZ)
+    model = BankModel(FRONTEND, rate_hz=RATE_HZ, step_rate_hz=STEP_HZ)
     with torch.no_grad():
         model.log_center_hz.fill_(math.log(center_hz))
         model.log_q.fill_(math.log(q))
@@ -39,7 +40,7 @@ def test_coefficients_equal_the_circuits_anywhere(center_hz: float, q: float, ti
 
 
 def test_install_returns_the_starting_stage_and_then_what_was_trained() -> None:
-    model = BankModel(FRONTEND, step_rate_hz=STEP_HZ)
+    model = BankModel(FRONTEND, rate_hz=RATE_HZ, step_rate_hz=STEP_HZ)
     same = model.install(FRONTEND)
     np.testing.assert_allclose(same.bank.center_hz, FRONTEND.bank.center_hz, rtol=1e-6)
     np.testing.assert_allclose(same.envelopes.times_s(), FRONTEND.envelopes.times_s(), rtol=1e-6)
@@ -58,23 +59,25 @@ def test_install_returns_the_starting_stage_and_then_what_was_trained() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.1, 10.0))
 def test_clamp_holds_the_limits(seed: int, size: float) -> None:
-    model = BankModel(FRONTEND, step_rate_hz=STEP_HZ)
+    model = BankModel(FRONTEND, rate_hz=RATE_HZ, step_rate_hz=STEP_HZ)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(size * torch.randn(parameter.shape, generator=generator))
     model.clamp()
     installed = model.install(FRONTEND)
-    limits = [(LOW_HZ, STEP_HZ / 4.0), Q_LIMITS, *TIME_LIMITS_S]
+    limits = [(LOW_HZ, TOP_SHARE * RATE_HZ / 2.0), Q_LIMITS, *TIME_LIMITS_S]
     values = [installed.bank.center_hz, installed.bank.q, *installed.envelopes.times_s()]
     for (low, high), value in zip(limits, values, strict=True):
         assert min(value) >= low * (1 - 1e-5)
         assert max(value) <= high * (1 + 1e-5)
     assert torch.isfinite(model.coefficients()).all()
+    # What training makes of a bank must still be simulated on the recordings that it was trained on.
+    assert oversampling_for(RATE_HZ, max(installed.bank.center_hz)) * RATE_HZ <= STEP_HZ
 
 
 def test_gradient_of_the_coefficients_equals_finite_differences() -> None:
-    model = BankModel(FRONTEND, step_rate_hz=STEP_HZ)
+    model = BankModel(FRONTEND, rate_hz=RATE_HZ, step_rate_hz=STEP_HZ)
     weight = torch.rand(9, 3, generator=torch.Generator().manual_seed(0))
     (model.coefficients() * weight).sum().backward()
 

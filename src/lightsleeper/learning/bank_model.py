@@ -14,6 +14,8 @@ __all__ = ["BankModel"]
 
 Q_LIMITS = (0.6, 5.0)
 LOW_HZ = 50.0
+TOP_SHARE = 0.95
+"""Highest centre frequency over half the rate of the recordings: nearer to it there is no signal to learn from."""
 TIME_LIMITS_S = ((0.5e-3, 20e-3), (5e-3, 0.1), (0.5e-3, 50e-3), (0.05, 2.0), (0.5, 10.0), (0.05, 3.0))
 """Ranges of fast attack and decay, slow attack and decay, floor rise and fall (analog circuits reference, 1)."""
 
@@ -23,12 +25,14 @@ class BankModel(nn.Module):
 
     Args:
         frontend: gives the starting values.
+        rate_hz: of the recordings.
         step_rate_hz: simulation rate; centre frequencies stay at or below a quarter of it, where the model is exact.
     """
 
-    def __init__(self, frontend: FrontEnd, *, step_rate_hz: float) -> None:
+    def __init__(self, frontend: FrontEnd, *, rate_hz: float, step_rate_hz: float) -> None:
         super().__init__()
         self.step_rate_hz = step_rate_hz
+        self.top_hz = min(step_rate_hz / 4.0, TOP_SHARE * rate_hz / 2.0)
         self.log_center_hz = nn.Parameter(torch.tensor(np.log(frontend.bank.center_hz), dtype=torch.float32))
         self.log_q = nn.Parameter(torch.tensor(np.log(frontend.bank.q), dtype=torch.float32))
         self.log_time_s = nn.Parameter(torch.tensor(np.log(frontend.envelopes.times_s()), dtype=torch.float32))
@@ -48,7 +52,7 @@ class BankModel(nn.Module):
     @torch.no_grad()
     def clamp(self) -> None:
         """Put every parameter back within what the circuit can do."""
-        self.log_center_hz.clamp_(math.log(LOW_HZ), math.log(self.step_rate_hz / 4.0))
+        self.log_center_hz.clamp_(math.log(LOW_HZ), math.log(self.top_hz))
         self.log_q.clamp_(*map(math.log, Q_LIMITS))
         for row, limits in zip(self.log_time_s, TIME_LIMITS_S, strict=True):
             row.clamp_(*map(math.log, limits))

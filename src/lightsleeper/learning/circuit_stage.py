@@ -66,7 +66,7 @@ def fit_circuit(
     """
     settings = settings or CircuitSettings()
     shard = _Shard(windows, scenes, frontend)
-    bank = BankModel(frontend, step_rate_hz=shard.step_rate_hz)
+    bank = BankModel(frontend, rate_hz=shard.rate_hz, step_rate_hz=shard.step_rate_hz)
     groups = [
         {"params": list(bank.parameters()), "lr": settings.bank_rate, "weight_decay": 0.0},
         {"params": list(network.parameters()), "lr": settings.network_rate},
@@ -106,14 +106,14 @@ class _Shard:
 
     def __init__(self, windows: Windows, scenes: Sequence[Scene], frontend: FrontEnd) -> None:
         self._windows, self._scenes, self._frontend = windows, scenes, frontend
-        self._rate_hz = scenes[0].rate_hz
+        self.rate_hz = scenes[0].rate_hz
         self._rows = rows_for(frontend.bank.bands)
         probe = self._stream(0)
         self.step_rate_hz = probe.step_rate_hz
         self._hop = round(probe.step_rate_hz / CONTROL_RATE_HZ)
 
     def _stream(self, noise_seed: int) -> FrontEndStream:
-        return FrontEndStream(self._frontend, rows=self._rows, rate_hz=self._rate_hz, noise_seed=noise_seed)
+        return FrontEndStream(self._frontend, rows=self._rows, rate_hz=self.rate_hz, noise_seed=noise_seed)
 
     def gradient(
         self,
@@ -146,7 +146,7 @@ class _Shard:
 
     def _samples(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Microphone voltage of the windows, (rows, samples)."""
-        per_frame = round(self._rate_hz / CONTROL_RATE_HZ)
+        per_frame = round(self.rate_hz / CONTROL_RATE_HZ)
         length = self._windows.envelopes_v.shape[1] * per_frame
         starts = self._windows.start[index] * per_frame
         pieces = [

@@ -34,6 +34,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
     weights = D = G = 0.0
     size = float(z.norm())
     best: float | None = None
+    tolerance = 2.0
     mean, variance, windows = 0.0, 0.0, 0
     probing = 0
     window: list[float] = []
@@ -64,7 +65,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
         L, window, period = sum(window) / W, [], [*period, *window]
         reference = L if best is None else best
         spread = math.sqrt(variance) if windows else 0.3 * abs(reference)
-        bad = reference + 4 * spread + 2 * abs(reference) < L
+        bad = reference + 4 * spread + tolerance * abs(reference) < L
         if probing:
             probing += 1
             if probing <= 3:
@@ -72,6 +73,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
             probing = 0
             if bad:  # the data have changed: the average starts again
                 best, age, weights, D, G = L, 0, 0.0, 0.0, 0.0
+                tolerance *= 4
             else:
                 lr /= 2
         elif bad:

@@ -15,8 +15,9 @@ gradients still point from the average past z, so ``-<g, x - z> / (e |g|^2)``, s
 z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows.
 
 Every window of 16 steps the mean loss is judged. Where it stands out, the weights go back to the anchor, and the anchor
-is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again. If
-it is good, the rate was too high, or some batches were corrupt: the rate is halved.
+is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again, and
+more is tolerated from then on, for data that come in blocks change all the time. If it is good, the rate was too high,
+or some batches were corrupt: the rate is halved.
 
 What was tried before, with figures: reference/tuning_free_averaging.md and docs/averaging.md.
 """
@@ -47,7 +48,7 @@ GROWTH = (1.2, 8.0)
 STANDS_OUT = 4.0
 """Standard deviations of window losses."""
 TOLERANCE = 2.0
-"""A window may be worse than the best period by this multiple of its loss as well."""
+"""A window may be worse than the best period by this multiple of its loss as well; fourfold with every restart."""
 PROBE_WINDOWS = 3
 MEMORY_WINDOWS = 128
 """Windows behind the mean and the spread of window losses."""
@@ -74,7 +75,8 @@ class Control:
         age: steps since the average began.
         weight_sum: sum of t^p.
         path, energy: D and G.
-        best: mean loss of the best period; NaN before the first window.
+        best: mean loss of the best period; NaN before the first.
+        tolerance: see `TOLERANCE`.
         window_mean, window_variance, windows: of the losses of good windows.
         probing: windows of the probe so far, plus 1; 0 outside a probe.
         loss_sum, losses: of the present window.
@@ -91,6 +93,7 @@ class Control:
     path: float = 0.0
     energy: float = 0.0
     best: float = math.nan
+    tolerance: float = TOLERANCE
     window_mean: float = 0.0
     window_variance: float = 0.0
     windows: int = 0
@@ -179,6 +182,7 @@ class Control:
         if bad:
             self.restarts += 1
             self.best = mean
+            self.tolerance *= 4.0
             self.age, self.weight_sum, self.path, self.energy = 0, 0.0, 0.0, 0.0
         else:
             self.scale /= 2.0
@@ -194,7 +198,7 @@ class Control:
             return True
         reference = mean if math.isnan(self.best) else self.best
         spread = math.sqrt(self.window_variance) if self.windows else FIRST_SPREAD * abs(reference)
-        return mean > reference + STANDS_OUT * spread + TOLERANCE * abs(reference)
+        return mean > reference + STANDS_OUT * spread + self.tolerance * abs(reference)
 
     def _remember(self, mean: float) -> None:
         self.windows += 1

@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/lightsleeper design --out demo-run --force
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

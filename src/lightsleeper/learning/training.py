@@ -13,7 +13,7 @@ from lightsleeper.averaging import PSWA
 
 __all__ = ["Curve", "Task", "train"]
 
-POINTS = 40
+POINTS = 20
 """Points of a training curve."""
 
 Batch = TypeVar("Batch")

@@ -292,6 +292,19 @@ def test_without_a_loss_it_learns_and_never_rolls_back() -> None:
     assert _accuracy(model, optimizer) > 0.88
 
 
+def test_losses_that_come_only_sometimes_are_no_reason_to_roll_back() -> None:
+    model = _network()
+    optimizer = Settle(model.parameters())
+    for step in range(600):
+        optimizer.zero_grad()
+        loss = _loss(model, *_batches()(step))
+        loss.backward()
+        optimizer.step(loss=loss if step > 300 else None)
+    assert optimizer.control is not None
+    assert optimizer.control.roll_backs == 0
+    assert 0.0 < optimizer.control.best < 1.0
+
+
 def test_schedulers_are_built_on_it_and_their_rate_counts() -> None:
     model = _network()
     optimizer = Settle(model.parameters(), lr=1e-3)

@@ -55,8 +55,6 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
             z = z - e * g
             x = x + (z - x) * ((age / 1000) ** p / weights)
             w = (1 - b) * z + b * x
-        else:
-            Q += q
         path.append(x)
 
         window.append(f)

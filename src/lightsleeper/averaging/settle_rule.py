@@ -142,8 +142,8 @@ class Control:
         self.drift_energy += step * gradient_square
 
     def judge(self, loss: float | None) -> Verdict:
-        """Count a made step with its loss; None where the loss is not known, and nothing can stand out then."""
-        self.loss_sum += 0.0 if loss is None else loss
+        """Count a made step with its finite loss; a window in which one is not known (None) is not judged."""
+        self.loss_sum += math.nan if loss is None else loss
         self.losses += 1
         if self.losses < WINDOW:
             return Verdict.GO_ON
@@ -151,7 +151,7 @@ class Control:
         self.period_loss += self.loss_sum
         self.period_losses += self.losses
         self.loss_sum, self.losses = 0.0, 0
-        bad = loss is not None and self._stands_out(mean)
+        bad = self._stands_out(mean)
         if self.probing:
             return self._probe(bad, mean)
         if bad:
@@ -159,14 +159,16 @@ class Control:
             self.probing = 1
             self._begin_period()
             return Verdict.ROLL_BACK
-        self._remember(mean)
+        if not math.isnan(mean):
+            self._remember(mean)
         return Verdict.ACCEPT if self.period_losses >= PERIOD_SHARE * self.age else Verdict.GO_ON
 
     def accept(self, moved: float, lr: float) -> None:
         """End a period whose average lies `moved` from the anchor before it."""
         self.path += moved
         mean = self.period_loss / self.period_losses
-        self.best = mean if math.isnan(self.best) else min(self.best, mean)
+        if math.isnan(self.best) or mean < self.best:
+            self.best = mean
         drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
         if self.gradients > 0.0 and lr * self.scale > 2.0 * self.moved / self.gradients:
             self.scale /= 2.0
@@ -194,8 +196,6 @@ class Control:
         self.drift, self.drift_energy, self.moved, self.gradients = 0.0, 0.0, 0.0, 0.0
 
     def _stands_out(self, mean: float) -> bool:
-        if not math.isfinite(mean):
-            return True
         reference = mean if math.isnan(self.best) else self.best
         spread = math.sqrt(self.window_variance) if self.windows else FIRST_SPREAD * abs(reference)
         return mean > reference + STANDS_OUT * spread + self.tolerance * abs(reference)

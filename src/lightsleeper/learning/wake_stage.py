@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from lightsleeper.averaging import PSWA
 from lightsleeper.circuits import FrontEnd
 from lightsleeper.errors import InputError
 from lightsleeper.learning.training import Curve, Task, train
+from lightsleeper.learning.wake_gradient import WindowScores
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.windows import Windows
 
@@ -85,6 +87,15 @@ def ranking_loss(scores: Tensor, judged: Tensor, wake: Tensor) -> Tensor:
     return ranking + ANCHOR * binary_cross_entropy_with_logits(LOGIT_SCALE * best, wake)
 
 
+class WindowBatch(NamedTuple):
+    """A batch of windows: (n,) which are chosen, (n, bands) gains, (n, frames) judged, (n,) float wake."""
+
+    chosen: NDArray[np.int64]
+    gains: NDArray[np.float32]
+    judged: Tensor
+    wake: Tensor
+
+
 class Batches:
     """Endless random batches, a third of them wake events, with random gains."""
 
@@ -111,13 +122,12 @@ class Batches:
         each = self._rng.normal(0.0, self._settings.band_spread, (count, bands))
         return np.exp(common + each).astype(np.float32)
 
-    def next(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Envelopes (n, frames, 3, bands) in V, judged (n, frames), wake (n,)."""
-        index = self.draw()
-        envelopes = self._windows.envelopes_v[index]
-        gains = self.gains(len(index), envelopes.shape[-1])[:, None, None]
-        wake = torch.from_numpy(self._windows.wake[index].astype(np.float32))
-        return torch.from_numpy(envelopes * gains), torch.from_numpy(self._windows.judged[index]), wake
+    def next(self) -> WindowBatch:
+        """One batch with its gains."""
+        chosen = self.draw()
+        gains = self.gains(len(chosen), self._windows.envelopes_v.shape[-1])
+        wake = torch.from_numpy(self._windows.wake[chosen].astype(np.float32))
+        return WindowBatch(chosen, gains, torch.from_numpy(self._windows.judged[chosen]), wake)
 
 
 def fit_network(
@@ -145,9 +155,10 @@ def fit_network(
     base = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
     )
+    scores = WindowScores(windows, network)
     task = Task(
         next_batch=Batches(windows, settings, seed=seed).next,
-        loss=lambda batch: ranking_loss(network(batch[0]), *batch[1:]),
+        loss=lambda batch: ranking_loss(scores(batch.chosen, batch.gains), batch.judged, batch.wake),
         probe=Batches(windows, dataclasses.replace(settings, batch=PROBE), seed=PROBE_SEED).next(),
         after_step=network.clamp,
     )

@@ -230,6 +230,7 @@ def traces(seconds: float = 60.0) -> dict[str, np.ndarray]:
             f"training_{stage}_step": step,
             f"training_{stage}_loss": loss * np.exp(0.25 * generator.standard_normal(step.size)),
             f"training_{stage}_averaged_loss": 0.9 * loss,
+            f"training_{stage}_sgd_loss": 1.5 * loss,
         }
     return arrays
 

@@ -120,6 +120,7 @@ def test_training_shows_raw_and_averaged_weights(run: RunFolder):
     figure = figures.training(run, "wake_stage")
     assert len(named(figure, "as they step")["x"]) == 90
     assert named(figure, "averaged weights")["x"][0] == 50
+    assert len(named(figure, "plain SGD")["x"]) == 90
     assert figure["layout"]["yaxis"]["type"] == "log"
     run.traces["training_wake_stage_loss"][3] = -0.1
     assert "type" not in figures.training(run, "wake_stage")["layout"]["yaxis"], "a negative loss has no logarithm"

@@ -37,7 +37,7 @@ from lightsleeper.learning import (
 )
 from lightsleeper.recordings import Scene
 
-__all__ = ["FirstStage", "Heard", "decision_of", "design_first_stage"]
+__all__ = ["FirstStage", "Heard", "decision_of", "design_first_stage", "training_material", "untrained"]
 
 TRAINING_WAKE_PER_HOUR = 120.0
 TRAINING_FOREIGN_PER_HOUR = 420.0
@@ -95,8 +95,8 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
     For the threshold each training fold is in turn left out: a network trained on the other folds hears the fold's
     clips and hours of its bare floor. The pooled scores of all of them stand for unheard sound. The bank is shared.
     """
-    scenes, fold_of_scene = _training_material(material, spec, progress)
-    frontend = _untrained(spec)
+    scenes, fold_of_scene = training_material(material, spec, progress)
+    frontend = untrained(spec)
     frontend, circuit_loss = _move_circuit(frontend, scenes, fold_of_scene, spec, progress)
     progress.begin("simulating training streams", len(scenes))
     envelopes = scene_envelopes(frontend, scenes, noise_seed=spec.seed + 1, report=progress.advance)
@@ -106,7 +106,12 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
     progress.begin("training networks", settings.steps * len(left_out))
     fits = Parallel(n_jobs=-1, backend="threading")(
         delayed(fit_network)(
-            _without(windows, fold), frontend, seed=spec.seed, settings=settings, report=progress.advance
+            _without(windows, fold),
+            frontend,
+            seed=spec.seed,
+            settings=settings,
+            compare=fold is None,
+            report=progress.advance,
         )
         for fold in left_out
     )
@@ -132,7 +137,7 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
     )
 
 
-def _untrained(spec: Spec) -> FrontEnd:
+def untrained(spec: Spec) -> FrontEnd:
     stage = spec.first_stage
     frontend = initial_frontend(bands=stage.bands, neurons=stage.neurons, low_hz=stage.low_hz, high_hz=stage.high_hz)
     return dataclasses.replace(
@@ -143,7 +148,7 @@ def _untrained(spec: Spec) -> FrontEnd:
     )
 
 
-def _training_material(material: Material, spec: Spec, progress: Progress) -> tuple[list[Scene], list[int]]:
+def training_material(material: Material, spec: Spec, progress: Progress) -> tuple[list[Scene], list[int]]:
     """Training scenes, each from the recordings of one fold, so that a fold can be left out."""
     per_fold = max(1, spec.training.scenes // len(material.folds))
     settings = spec.scene.settings(
@@ -176,7 +181,9 @@ def _move_circuit(
     windows = cut_windows(envelopes, scenes, fold_of_scene)
     progress.begin("training a first network", spec.training.first_steps)
     settings = NetworkSettings(steps=spec.training.first_steps)
-    network, _ = fit_network(windows, frontend, seed=spec.seed, settings=settings, report=progress.advance)
+    network, _ = fit_network(
+        windows, frontend, seed=spec.seed, settings=settings, compare=False, report=progress.advance
+    )
     progress.begin("training through the circuit", spec.training.circuit_steps)
     return fit_circuit(
         windows,

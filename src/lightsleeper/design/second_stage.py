@@ -79,9 +79,8 @@ def design_second_stage(first: FirstStage, material: Material, spec: Spec, progr
 
     def fit(fold: int | None) -> tuple[SecondStage, Curve]:
         kept = folds != (-1 if fold is None else fold)
-        fitted = fit_second_stage(
-            Examples(examples.pressure_pa[kept], examples.wake[kept]), seed=spec.seed, settings=settings
-        )
+        part = Examples(examples.pressure_pa[kept], examples.wake[kept])
+        fitted = fit_second_stage(part, seed=spec.seed, settings=settings, compare=fold is None)
         progress.advance()
         return fitted
 

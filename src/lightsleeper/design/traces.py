@@ -35,6 +35,7 @@ def collect_traces(design: Design, first: FirstStage, digital: DigitalStage, mea
         arrays[f"training_{name}_step"] = trained.step
         arrays[f"training_{name}_loss"] = trained.loss
         arrays[f"training_{name}_averaged_loss"] = trained.averaged_loss
+        arrays[f"training_{name}_sgd_loss"] = trained.sgd_loss
     return arrays
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lightsleeper.averaging import PSWA
 from lightsleeper.errors import InputError
 from lightsleeper.learning.features import LogMel
-from lightsleeper.learning.training import Curve, Task, train
+from lightsleeper.learning.training import Curve, Task, fit
 from lightsleeper.recordings import Scene
 
 __all__ = ["Examples", "SecondStage", "SecondStageSettings", "fit_second_stage", "score_windows", "stage_windows"]
@@ -66,6 +66,7 @@ class SecondStageSettings:
         learning_rate: highest, of AdamW under PSWA.
         weight_decay: of AdamW.
         period: steps in a period of PSWA.
+        sgd_rate: learning rate of the plain SGD (momentum 0.9) in the training curve.
         gain_db: half width of the uniform spread of gain.
         shift_s: half width of the uniform spread of the window's place in time.
         mask_bands, mask_frames: widest band and longest stretch that is blanked (D. S. Park et al., SpecAugment,
@@ -79,6 +80,7 @@ class SecondStageSettings:
     learning_rate: float = 6e-3
     weight_decay: float = 0.01
     period: int = 50
+    sgd_rate: float = 0.03
     gain_db: float = 6.0
     shift_s: float = 0.3
     mask_bands: int = 8
@@ -262,6 +264,7 @@ def fit_second_stage(
     *,
     seed: int,
     settings: SecondStageSettings | None = None,
+    compare: bool = True,
     report: Callable[[int], None] | None = None,
 ) -> tuple[SecondStage, Curve]:
     """Train a second stage with PSWA around AdamW.
@@ -270,22 +273,30 @@ def fit_second_stage(
         examples: windows with and without the wake sound.
         seed: of the initial weights, of the batches and of their variation.
         settings: see `SecondStageSettings`.
+        compare: record the training curve, with that of plain SGD beside it.
         report: called with 1 after every step.
 
     Returns:
         The network with averaged weights, and its training curve.
     """
     settings = settings or SecondStageSettings()
-    model = SecondStage(settings.features, samples=examples.pressure_pa.shape[1], channels=settings.channels, seed=seed)
-    base = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     log_mel = _log_mels(settings.features, examples.pressure_pa, 256)
-    probe = dataclasses.replace(settings, batch=PROBE)
-    task = Task(
-        next_batch=_Batches(log_mel, examples.wake, settings, seed=seed).next,
-        loss=lambda batch: binary_cross_entropy_with_logits(model(batch[0]), batch[1]),
-        probe=_Batches(log_mel, examples.wake, probe, seed=PROBE_SEED).next(),
-    )
-    return model, train(model, PSWA(base, period=settings.period), task, steps=settings.steps, report=report)
+
+    def start() -> tuple[SecondStage, Task[tuple[Tensor, Tensor]]]:
+        samples = examples.pressure_pa.shape[1]
+        model = SecondStage(settings.features, samples=samples, channels=settings.channels, seed=seed)
+        probe = dataclasses.replace(settings, batch=PROBE)
+        return model, Task(
+            next_batch=_Batches(log_mel, examples.wake, settings, seed=seed).next,
+            loss=lambda batch: binary_cross_entropy_with_logits(model(batch[0]), batch[1]),
+            probe=_Batches(log_mel, examples.wake, probe, seed=PROBE_SEED).next(),
+        )
+
+    def optimizer(model: SecondStage) -> PSWA:
+        base = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return PSWA(base, period=settings.period)
+
+    return fit(start, optimizer, steps=settings.steps, sgd_rate=settings.sgd_rate if compare else None, report=report)
 
 
 @torch.no_grad()

@@ -14,12 +14,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from lightsleeper.averaging import PSWA
 from lightsleeper.circuits import FrontEnd
 from lightsleeper.errors import InputError
-from lightsleeper.learning.training import Curve, Task, train
+from lightsleeper.learning.training import Curve, Task, fit
 from lightsleeper.learning.wake_gradient import WindowScores
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.windows import Windows
 
-__all__ = ["Batches", "NetworkSettings", "bag_loss", "fit_network", "ranking_loss"]
+__all__ = ["Batches", "NetworkSettings", "bag_loss", "fit_network", "network_task", "ranking_loss"]
 
 BEST_FRAMES = 6
 """Frames (48 ms) whose mean score stands for a whole window."""
@@ -46,6 +46,7 @@ class NetworkSettings:
         learning_rate: of AdamW under PSWA.
         weight_decay: of AdamW.
         period: steps in a period of PSWA.
+        sgd_rate: learning rate of the plain SGD (momentum 0.9) in the training curve.
         gain_spread, band_spread: standard deviation of random log gains (1 neper = 8.7 dB), common and per band.
     """
 
@@ -54,6 +55,7 @@ class NetworkSettings:
     learning_rate: float = 0.02
     weight_decay: float = 1e-4
     period: int = 100
+    sgd_rate: float = 0.03
     gain_spread: float = 0.7
     band_spread: float = 0.35
 
@@ -136,6 +138,7 @@ def fit_network(
     *,
     seed: int,
     settings: NetworkSettings | None = None,
+    compare: bool = True,
     report: Callable[[int], None] | None = None,
 ) -> tuple[WakeNetwork, Curve]:
     """Train the network on envelopes of a fixed bank with PSWA.
@@ -145,22 +148,40 @@ def fit_network(
         frontend: stage whose constants hold.
         seed: of the initial weights and of the batches.
         settings: see `NetworkSettings`.
+        compare: record the training curve, with that of plain SGD beside it.
         report: called with 1 after every step.
 
     Returns:
         The network with averaged weights, and its training curve.
     """
     settings = settings or NetworkSettings()
-    network = WakeNetwork(frontend, windows.envelopes_v, seed=seed)
-    base = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
+
+    def optimizer(network: WakeNetwork) -> PSWA:
+        base = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
+        )
+        return PSWA(base, period=settings.period)
+
+    return fit(
+        lambda: network_task(windows, frontend, seed=seed, settings=settings),
+        optimizer,
+        steps=settings.steps,
+        sgd_rate=settings.sgd_rate if compare else None,
+        report=report,
     )
+
+
+def network_task(
+    windows: Windows, frontend: FrontEnd, *, seed: int, settings: NetworkSettings
+) -> tuple[WakeNetwork, Task[WindowBatch]]:
+    """An untrained network and what it is trained on; arguments as `fit_network`."""
+    network = WakeNetwork(frontend, windows.envelopes_v, seed=seed)
     scores = WindowScores(windows, network)
+    probe = dataclasses.replace(settings, batch=PROBE)
     task = Task(
         next_batch=Batches(windows, settings, seed=seed).next,
         loss=lambda batch: ranking_loss(scores(batch.chosen, batch.gains), batch.judged, batch.wake),
-        probe=Batches(windows, dataclasses.replace(settings, batch=PROBE), seed=PROBE_SEED).next(),
+        probe=Batches(windows, probe, seed=PROBE_SEED).next(),
         after_step=network.clamp,
     )
-    curve = train(network, PSWA(base, period=settings.period), task, steps=settings.steps, report=report)
-    return network, curve
+    return network, task

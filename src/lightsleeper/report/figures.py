@@ -10,6 +10,7 @@ from lightsleeper.report.style import (
     BLUE,
     GREY,
     INK,
+    ORANGE,
     VERMILION,
     Figure,
     axis,
@@ -164,10 +165,10 @@ def classes(run: RunFolder) -> Figure:
 
 
 def training(run: RunFolder, stage: str) -> Figure:
-    """Loss over steps of one stage: the weights as they step, and their average."""
+    """Loss over steps of one stage: the weights as they step, their average, and plain SGD beside them."""
     step = run.traces[f"training_{stage}_step"]
-    loss = [run.traces[f"training_{stage}_{name}"] for name in ("loss", "averaged_loss")]
-    names, colours = ("weights as they step", "averaged weights"), (GREY, BLUE)
+    loss = [run.traces[f"training_{stage}_{name}"] for name in ("loss", "averaged_loss", "sgd_loss")]
+    names, colours = ("weights as they step", "averaged weights", "plain SGD"), (GREY, BLUE, ORANGE)
     traces = []
     for values, name, colour in zip(loss, names, colours, strict=True):
         measured = np.isfinite(values)

@@ -48,7 +48,7 @@ _DRAWINGS = {
     **{
         f"training_{stage}": _Drawing(
             partial(figures.training, stage=stage),
-            tuple(f"training_{stage}_{name}" for name in ("step", "loss", "averaged_loss")),
+            tuple(f"training_{stage}_{name}" for name in ("step", "loss", "averaged_loss", "sgd_loss")),
         )
         for stage in _STAGES
     },

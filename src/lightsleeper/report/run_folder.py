@@ -25,7 +25,7 @@ _SAME_LENGTH = (
     tuple(f"timeline_event_{name}" for name in ("onset_s", "end_s", "wake", "label")),
     ("response_frequency_hz", "response_db"),
     *(
-        tuple(f"training_{stage}_{name}" for name in ("step", "loss", "averaged_loss"))
+        tuple(f"training_{stage}_{name}" for name in ("step", "loss", "averaged_loss", "sgd_loss"))
         for stage in ("wake_stage", "digital_stage")
     ),
 )

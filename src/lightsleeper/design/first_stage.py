@@ -138,6 +138,7 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
 
 
 def untrained(spec: Spec) -> FrontEnd:
+    """The stage that training starts from."""
     stage = spec.first_stage
     frontend = initial_frontend(bands=stage.bands, neurons=stage.neurons, low_hz=stage.low_hz, high_hz=stage.high_hz)
     return dataclasses.replace(

@@ -197,7 +197,7 @@ def test_energy_adds_up_from_parts_with_sources(summary: dict[str, Any]):
 def test_training_is_stated_for_each_stage(summary: dict[str, Any]):
     for stage, entry in summary["training"].items():
         assert set(entry) >= STAGE_KEYS, stage
-        assert entry["optimizer"].startswith("PSWA("), stage
+        assert entry["optimizer"] in ("Settle", "PSWA(AdamW)"), stage
         assert entry["train_clips"] == summary["task"]["train_clips"]
         assert all(entry[key] > 0 for key in ("parameters", "steps", "epochs", "seconds")), stage
     assert summary["training"]["digital_stage"]["parameters"] <= 25_000

@@ -45,7 +45,7 @@ WINDOWS, SCENES = _problem()
 
 @pytest.fixture(scope="module")
 def network() -> WakeNetwork:
-    return fit_network(WINDOWS, FRONTEND, seed=1, settings=NetworkSettings(steps=100, batch=16, period=20))[0]
+    return fit_network(WINDOWS, FRONTEND, seed=1, settings=NetworkSettings(steps=60, batch=16))[0]
 
 
 def _fit(
@@ -116,7 +116,7 @@ def test_a_wild_learning_rate_stays_within_the_circuits_limits(network: WakeNetw
 def test_more_shards_average_the_gradient_of_more_windows(network: WakeNetwork) -> None:
     """First losses of many shards spread less than those of one: each is a mean over 16 windows."""
     spreads = [
-        np.std([_fit(network, seed=seed, settings=CircuitSettings(steps=1, shards=shards))[1][0] for seed in range(12)])
+        np.std([_fit(network, seed=seed, settings=CircuitSettings(steps=1, shards=shards))[1][0] for seed in range(20)])
         for shards in (1, 6)
     ]
     assert spreads[1] < 0.8 * spreads[0]

@@ -1,5 +1,6 @@
 """Training of the network: loss of bags, batches, lower loss, same bits for a seed."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ from lightsleeper.learning.wake_stage import (
 from lightsleeper.learning.windows import Windows
 
 FRONTEND = make_frontend((500.0, 3000.0))
-SETTINGS = NetworkSettings(steps=60, batch=12, period=20)
+SETTINGS = NetworkSettings(steps=60, batch=12)
 COUNT, FRAMES = 48, 80
 
 
@@ -120,14 +121,24 @@ def test_fit_lowers_the_loss_and_separates_unseen_windows() -> None:
     network, curve = fit_network(WINDOWS, FRONTEND, seed=0, settings=SETTINGS, report=reports.append)
     assert sum(reports) == SETTINGS.steps
     assert curve.step[-1] == SETTINGS.steps
-    assert len(curve.step) == len(curve.loss) == len(curve.averaged_loss)
+    assert len(curve.step) == len(curve.loss) == len(curve.averaged_loss) == len(curve.sgd_loss)
     assert np.mean(curve.loss[-5:]) < 0.5 * np.mean(curve.loss[:5])
     assert np.mean(curve.averaged_loss[-5:]) < 0.5 * np.mean(curve.averaged_loss[:5])
+    assert curve.sgd_loss[-1] < curve.sgd_loss[0]
     assert _accuracy(network, _windows(seed=9)) > 0.95
 
 
+def test_a_fit_that_is_not_compared_gives_the_same_network_and_no_curve() -> None:
+    short = NetworkSettings(steps=20, batch=6)
+    compared, _ = fit_network(WINDOWS, FRONTEND, seed=0, settings=short)
+    alone, curve = fit_network(WINDOWS, FRONTEND, seed=0, settings=short, compare=False)
+    assert curve.step.size == curve.sgd_loss.size == 0
+    for name, value in compared.state_dict().items():
+        assert torch.equal(value, alone.state_dict()[name]), name
+
+
 def test_fit_is_deterministic_for_a_seed_and_leaves_the_global_generator() -> None:
-    short = NetworkSettings(steps=12, batch=6, period=4)
+    short = NetworkSettings(steps=12, batch=6)
     torch.manual_seed(0)
     before = torch.get_rng_state()
     (one, curve), (same, same_curve), (other, _) = (
@@ -141,8 +152,11 @@ def test_fit_is_deterministic_for_a_seed_and_leaves_the_global_generator() -> No
 
 
 def test_fitted_weights_are_what_the_circuit_can_program() -> None:
-    wild = NetworkSettings(steps=30, batch=6, period=10, learning_rate=1.0)
-    installed = fit_network(WINDOWS, FRONTEND, seed=0, settings=wild)[0].install(FRONTEND)
+    network = dataclasses.replace(FRONTEND.network, max_weight=0.3)
+    narrow = dataclasses.replace(FRONTEND, network=network)
+    fitted = fit_network(WINDOWS, narrow, seed=0, settings=NetworkSettings(steps=200, batch=12))[0]
+    assert (fitted.hidden_weight.abs() / fitted.input_scale).max() > 0.29, "the limit did not bind"
+    installed = fitted.install(narrow)
     most = installed.network.max_weight * (1 + 1e-5)
     assert np.abs(installed.network.hidden_weight).max() <= most
     assert np.abs(installed.network.output_weight).max() <= most

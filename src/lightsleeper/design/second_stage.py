@@ -23,7 +23,7 @@ from lightsleeper.learning import (
 )
 from lightsleeper.recordings import Scene
 
-__all__ = ["DigitalStage", "accept", "design_second_stage", "wakes_of"]
+__all__ = ["DigitalStage", "accept", "design_second_stage", "training_examples", "wakes_of"]
 
 TYPICAL_LATENCY_S = 0.1
 """Delay of the example windows cut at the onset of every training sound."""
@@ -72,7 +72,7 @@ def accept(
 
 def design_second_stage(first: FirstStage, material: Material, spec: Spec, progress: Progress) -> DigitalStage:
     """Train on windows of the training scenes; choose the threshold on wakes of folds that neither stage heard."""
-    examples, folds = _training_examples(first, spec)
+    examples, folds = training_examples(first, spec)
     settings = SecondStageSettings(steps=spec.training.digital_steps)
     left_out: list[int | None] = [None, *material.folds]
     progress.begin("training the digital stage", len(left_out))
@@ -115,7 +115,7 @@ def _true(streams: Sequence[Stream], times_s: Sequence[NDArray[np.float64]]) -> 
     return np.concatenate(parts)
 
 
-def _training_examples(first: FirstStage, spec: Spec) -> tuple[Examples, NDArray[np.int64]]:
+def training_examples(first: FirstStage, spec: Spec) -> tuple[Examples, NDArray[np.int64]]:
     """Windows at every sound of the training scenes and at every eager wake, and the fold of each."""
     comparator = first.frontend.comparator
     eager = Decision(threshold=comparator.threshold_v - EAGER_V, hysteresis=comparator.hysteresis_v)

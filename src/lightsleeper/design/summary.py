@@ -206,7 +206,7 @@ def _training(spec: Spec, material: Material, first: FirstStage, digital: Digita
     steps = network.steps
     return {
         "wake_stage": {
-            "optimizer": "PSWA(AdamW)",
+            "optimizer": "Settle",
             "parameters": weights + circuit,
             "steps": steps
             + spec.training.first_steps * bool(spec.training.circuit_steps)

@@ -17,7 +17,15 @@ from lightsleeper.learning.features import LogMel
 from lightsleeper.learning.training import Curve, Task, fit
 from lightsleeper.recordings import Scene
 
-__all__ = ["Examples", "SecondStage", "SecondStageSettings", "fit_second_stage", "score_windows", "stage_windows"]
+__all__ = [
+    "Examples",
+    "SecondStage",
+    "SecondStageSettings",
+    "fit_second_stage",
+    "score_windows",
+    "second_stage_task",
+    "stage_windows",
+]
 
 KERNEL = 5
 PROBE = 128
@@ -280,6 +288,19 @@ def fit_second_stage(
         The network with averaged weights, and its training curve.
     """
     settings = settings or SecondStageSettings()
+
+    def optimizer(model: SecondStage) -> PSWA:
+        base = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return PSWA(base, period=settings.period)
+
+    start = second_stage_task(examples, seed=seed, settings=settings)
+    return fit(start, optimizer, steps=settings.steps, sgd_rate=settings.sgd_rate if compare else None, report=report)
+
+
+def second_stage_task(
+    examples: Examples, *, seed: int, settings: SecondStageSettings
+) -> Callable[[], tuple[SecondStage, Task[tuple[Tensor, Tensor]]]]:
+    """Gives at every call the same untrained network and what it is trained on; arguments as `fit_second_stage`."""
     log_mel = _log_mels(settings.features, examples.pressure_pa, 256)
 
     def start() -> tuple[SecondStage, Task[tuple[Tensor, Tensor]]]:
@@ -292,11 +313,7 @@ def fit_second_stage(
             probe=_Batches(log_mel, examples.wake, probe, seed=PROBE_SEED).next(),
         )
 
-    def optimizer(model: SecondStage) -> PSWA:
-        base = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        return PSWA(base, period=settings.period)
-
-    return fit(start, optimizer, steps=settings.steps, sgd_rate=settings.sgd_rate if compare else None, report=report)
+    return start
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from lightsleeper.averaging import PSWA
+from lightsleeper.averaging import Settle
 from lightsleeper.circuits import FrontEnd
 from lightsleeper.errors import InputError
 from lightsleeper.learning.training import Curve, Task, fit
@@ -43,18 +43,12 @@ class NetworkSettings:
     Attributes:
         steps: optimizer steps.
         batch: windows in a batch; a third are wake events.
-        learning_rate: of AdamW under PSWA.
-        weight_decay: of AdamW.
-        period: steps in a period of PSWA.
         sgd_rate: learning rate of the plain SGD (momentum 0.9) in the training curve; 0.03 fails, 0.003 is slower.
         gain_spread, band_spread: standard deviation of random log gains (1 neper = 8.7 dB), common and per band.
     """
 
     steps: int = 500
     batch: int = 48
-    learning_rate: float = 0.02
-    weight_decay: float = 1e-4
-    period: int = 100
     sgd_rate: float = 0.01
     gain_spread: float = 0.7
     band_spread: float = 0.35
@@ -141,7 +135,7 @@ def fit_network(
     compare: bool = True,
     report: Callable[[int], None] | None = None,
 ) -> tuple[WakeNetwork, Curve]:
-    """Train the network on envelopes of a fixed bank with PSWA.
+    """Train the network on envelopes of a fixed bank with Settle, which has no learning rate to tune.
 
     Args:
         windows: training examples.
@@ -155,16 +149,9 @@ def fit_network(
         The network with averaged weights, and its training curve.
     """
     settings = settings or NetworkSettings()
-
-    def optimizer(network: WakeNetwork) -> PSWA:
-        base = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
-        )
-        return PSWA(base, period=settings.period)
-
     return fit(
         lambda: network_task(windows, frontend, seed=seed, settings=settings),
-        optimizer,
+        lambda network: Settle(network.parameters()),
         steps=settings.steps,
         sgd_rate=settings.sgd_rate if compare else None,
         report=report,

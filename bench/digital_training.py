@@ -22,6 +22,7 @@ from lightsleeper.design import Silent, load_spec
 from lightsleeper.design.first_stage import design_first_stage
 from lightsleeper.design.material import gather
 from lightsleeper.design.second_stage import training_examples
+from lightsleeper.errors import LightsleeperError
 from lightsleeper.learning import Examples, SecondStage, SecondStageSettings, score_windows
 from lightsleeper.learning.second_stage import second_stage_task
 from lightsleeper.learning.training import fit
@@ -57,14 +58,14 @@ def trial(examples: Examples, folds: NDArray[np.int64], method: str, steps: int,
     part = Examples(examples.pressure_pa[kept], examples.wake[kept])
     started = time.perf_counter()
     start = second_stage_task(part, seed=seed, settings=SecondStageSettings(steps=steps))
-    model, curve = fit(start, METHODS[method], steps=steps, sgd_rate=0.03)
+    told = {"method": method, "steps": steps, "fold": fold, "seed": seed}
+    try:
+        model, curve = fit(start, METHODS[method], steps=steps, sgd_rate=0.03)
+    except LightsleeperError:  # the loss became infinite
+        return told | {"loss": float("inf"), "area": 0.5}
     seconds = time.perf_counter() - started
     scores = score_windows(model, examples.pressure_pa[~kept])
-    return {
-        "method": method,
-        "steps": steps,
-        "fold": fold,
-        "seed": seed,
+    return told | {
         "loss": float(curve.averaged_loss[-1]),
         "sgd_loss": float(curve.sgd_loss[-1]),
         "area": area(scores, examples.wake[~kept]),

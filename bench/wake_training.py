@@ -119,10 +119,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, nargs="+", default=[600])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--scenes", type=int, help="training streams; the spec's without")
     parser.add_argument("--workers", type=int, default=-1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     spec = load_spec(None, recordings=given.recordings, wake=given.wake)
+    if given.scenes is not None:
+        spec = spec.model_copy(update={"training": spec.training.model_copy(update={"scenes": given.scenes})})
     rows = []
     for number in given.folds:
         frontend, fold = prepare(number, spec)

@@ -191,6 +191,30 @@ def averaging(
         print(f"\nOpen {out / 'averaging.html'}")
 
 
+@bench.command(epilog="Example: lightsleeper bench device --quick")
+def device(
+    quick: Annotated[bool, typer.Option("--quick", help="The small fully connected network alone.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the memory map of every plan; run nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Generated C on emulated Cortex-M4F, M7 and M0+: weights against PyTorch, exact instruction counts, memory."""
+    from lightsleeper import benchmarks  # noqa: PLC0415  torch takes seconds to import
+
+    if explain:
+        for title, lines in benchmarks.memory_maps():
+            print(f"{title}\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+        return
+    with _bar() as progress:
+        rows = benchmarks.bench_device(quick=quick, progress=progress)
+    if as_json:
+        _print_json({"rows": rows})
+        return
+    for title, heading, cells in benchmarks.device_tables(rows):
+        _print_tables(heading, [(title, cells)])
+
+
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 

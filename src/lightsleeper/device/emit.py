@@ -18,7 +18,7 @@ from lightsleeper.device.program import Buffer, Operation
 from lightsleeper.device.state import c_float
 from lightsleeper.errors import InputError
 
-__all__ = ["Source", "emit"]
+__all__ = ["Source", "emit", "environment"]
 
 _LINE = 8
 
@@ -62,11 +62,11 @@ def emit(plan: Plan, *, name: str) -> Source:
         raise InputError(f"{name!r} is no C name in small letters: give one such as keyword_net")
     layout = Layout(plan, name)
     context = _context(plan, name, layout)
-    environment = _environment()
+    templates = environment()
     return Source(
         name=name,
-        header=environment.get_template("model.h.jinja").render(context),
-        code=environment.get_template("model.c.jinja").render(context),
+        header=templates.get_template("model.h.jinja").render(context),
+        code=templates.get_template("model.c.jinja").render(context),
         plan=plan,
         version=context["version"],
         weights=layout.trained,
@@ -74,7 +74,8 @@ def emit(plan: Plan, *, name: str) -> Source:
 
 
 @lru_cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this package; a name that is missing is an error."""
     return Environment(
         loader=PackageLoader("lightsleeper.device"),
         undefined=StrictUndefined,

@@ -1,11 +1,13 @@
 """Benchmarks against peers. It stands at the top of the house, over `report`, and only the command line imports it.
 
 The averaging benchmark trains small networks by every method at every rate of its grid and over several seeds. A run
-is added to a file as soon as it is finished, so a broken-off benchmark goes on where it stood.
+is added to a file as soon as it is finished, so a broken-off benchmark goes on where it stood. The device benchmark
+runs generated C on emulated cores.
 """
 
 from lightsleeper.benchmarks.averaging import bench_averaging, bench_cost
 from lightsleeper.benchmarks.cost import extra_bytes
+from lightsleeper.benchmarks.device import bench_device, device_tables, memory_maps
 from lightsleeper.benchmarks.printed import COST_HEADING, SUMMARY_HEADING, SUMMARY_NOTES, cost_tables, summary_tables
 from lightsleeper.benchmarks.rivals import METHODS
 from lightsleeper.benchmarks.scenarios import SCENARIOS
@@ -22,8 +24,11 @@ __all__ = [
     "TASKS",
     "bench_averaging",
     "bench_cost",
+    "bench_device",
     "cost_tables",
+    "device_tables",
     "extra_bytes",
+    "memory_maps",
     "summarise",
     "summary_tables",
 ]

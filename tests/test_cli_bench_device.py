@@ -12,6 +12,8 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_quick_bench_holds_every_method_to_pytorch(capsys: Capture):
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        device_tools.require(tool)
     assert run(["bench", "device", "--quick", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     agreement = [row for row in rows if row["kind"] == "agreement"]

@@ -9,7 +9,7 @@ from lightsleeper.cli.app import Json, bench
 from lightsleeper.cli.output import print_json, print_tables, progress_bar
 from lightsleeper.errors import InputError
 
-__all__ = ["averaging"]
+__all__ = ["averaging", "device"]
 
 _Number = TypeVar("_Number", int, float)
 
@@ -60,6 +60,30 @@ def averaging(
         print_tables(benchmarks.SUMMARY_HEADING, benchmarks.summary_tables(rows))
         print("\n".join(benchmarks.SUMMARY_NOTES))
         print(f"\nOpen {out / 'averaging.html'}")
+
+
+@bench.command(epilog="Example: lightsleeper bench device --quick")
+def device(
+    quick: Annotated[bool, typer.Option("--quick", help="The small fully connected network alone.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the memory map of every plan; run nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Generated C on emulated Cortex-M4F, M7 and M0+: weights against PyTorch, exact instruction counts, memory."""
+    from lightsleeper import benchmarks  # noqa: PLC0415  torch takes seconds to import
+
+    if explain:
+        for title, lines in benchmarks.memory_maps():
+            print(f"{title}\n" + "\n".join(f"  {line}" for line in lines) + "\n")
+        return
+    with progress_bar() as progress:
+        rows = benchmarks.bench_device(quick=quick, progress=progress)
+    if as_json:
+        print_json({"rows": rows})
+        return
+    for title, heading, cells in benchmarks.device_tables(rows):
+        print_tables(heading, [(title, cells)])
 
 
 def _listed(text: str | None) -> list[str] | None:

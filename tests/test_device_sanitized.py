@@ -10,6 +10,7 @@ from device_trial import trial
 from lightsleeper.device import Rule, emit, plan_device
 from lightsleeper.device.networks import NETWORKS
 from lightsleeper.device.plan import device_plans
+from lightsleeper.device.tools import require
 
 FUZZ = """
 #include "net.h"
@@ -82,7 +83,7 @@ def test_any_input_is_taken_or_counted(name: str, compiler: str, tmp_path: Path)
     target = "target" if network.loss == "mse" else "label"
     (tmp_path / "fuzz.c").write_text(FUZZ.replace("(s, x, TARGET)", f"(s, x, {target})"))
     checks = "-fsanitize=address,undefined,float-cast-overflow"
-    command = [compiler, *FLAGS, checks, "fuzz.c", "net.c", "-o", "fuzz", "-lm"]
+    command = [require(compiler), *FLAGS, checks, "fuzz.c", "net.c", "-o", "fuzz", "-lm"]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run(["./fuzz"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -108,13 +108,17 @@ class PeriodicOptimizer(OptimizerWrapper):
 
     def _after_step(self) -> None:
         step, self.steps = self.steps, self.steps + 1
-        if self.gate.samples(step):
-            self._sample()
-            self.state_policy.sample()
-        if self.gate.ends_period(step):
-            self._end_period()
-        if self.gate.ends_window(step):
-            self._write_back()
+        sampled = self.gate.samples(step)
+        if not (sampled or self.gate.ends_period(step)):
+            return
+        with torch.no_grad():
+            if sampled:
+                self._sample()
+                self.state_policy.sample()
+            if self.gate.ends_period(step):
+                self._end_period()
+            if self.gate.ends_window(step):
+                self._write_back()
 
     def _write_back(self) -> None:
         values = self._end_window()

@@ -4,20 +4,25 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightsleeper.averaging.anchor import Anchor, FileAnchor, MemoryAnchor
-from lightsleeper.averaging.settle_rule import BLEND, Control, Verdict
+from lightsleeper.averaging.lean_step import lean_step
+from lightsleeper.averaging.settle_rule import Control, Verdict
+from lightsleeper.averaging.settle_weights import Weights, average, norm
 from lightsleeper.averaging.wrapper import Loss, unique_parameters
 from lightsleeper.errors import InputError, LightsleeperError
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
 __all__ = ["Settle"]
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 DRIFT_EVERY = 4
 """Steps between measurements of drift, which take a pass over the weights more."""
 
@@ -27,18 +32,24 @@ class Settle(Optimizer):
 
     The rule is written down in :mod:`lightsleeper.averaging.settle_rule`. Pass the loss to :meth:`step`: it costs
     nothing, and without it no bad stretch is noticed and nothing is rolled back. Evaluate and deploy within
-    :meth:`averaged`. Takes two extra copies of the trainable weights, one with `anchor_file`.
+    :meth:`averaged`. Takes two extra copies of the trainable weights, one with `anchor_file`; a network of up to 65,536
+    weights a copy of its gradient more for the moment of a step.
 
-    In a distributed run give the mean of the loss over the ranks, or they may part.
+    In a distributed run (DDP) give `process_group`, or the rules of ranks whose losses differ part, and with them their
+    weights.
 
     Args:
         params: parameters or parameter groups, float32 or float64 (mixed precision: by autocast). The rates of groups
             keep their ratios.
         lr: rate to start from, above 0. A scheduler's changes multiply what the rule has made of it.
+        weight_decay: times which the weights are added to their gradients, as in ``torch.optim.SGD``; at least 0.
         anchor_file: keep the last good average in this file instead of in memory; about 10 ln(steps/160) + 10 writes.
+        process_group: the ranks that train one model together, such as ``torch.distributed.group.WORLD``. Each passes
+            its own loss; every 16 steps one number goes round. A loss that is NaN or infinite on one rank then leaves
+            its 16 steps unjudged, where alone it would skip the step.
 
     Raises:
-        InputError: nothing to train, a parameter of another type, or `lr` is out of range.
+        InputError: nothing to train, a parameter of another type, or `lr` or `weight_decay` is out of range.
     """
 
     def __init__(
@@ -46,27 +57,35 @@ class Settle(Optimizer):
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         *,
         lr: float = 0.01,
+        weight_decay: float = 0.0,
         anchor_file: Path | None = None,
+        process_group: "ProcessGroup | None" = None,
     ) -> None:
         given: Any = list(params)
         if not given:
             raise InputError("Settle got no parameters: give model.parameters()")
         if not (math.isfinite(lr) and lr > 0.0):
             raise InputError(f"lr is {lr!r}: give a finite number above 0; 0.01 will do")
-        super().__init__(given, {"lr": lr})
+        super().__init__(given, {"lr": lr, "weight_decay": weight_decay})
         if not self._trainable():
             raise InputError("Settle got no trainable parameter: there is nothing to average")
         self.control: Control | None = None
         self._anchor: Anchor = MemoryAnchor(self.state) if anchor_file is None else FileAnchor(anchor_file)
+        self._group = process_group
+        self._present: Weights | None = None
         self._own_weights: list[tuple[Tensor, Tensor]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Hooks and the step that a scheduler patched in hold closures; torch leaves them out of pickles too.
-        return {k: v for k, v in self.__dict__.items() if k != "step" and not k.startswith("_optimizer_")}
+        kept = {k: v for k, v in self.__dict__.items() if k != "step" and not k.startswith("_optimizer_")}
+        return kept | {"_present": None}  # made again from the state, which holds it all
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its weights join the average with the next step."""
         super().add_param_group(param_group)
+        decay = self.param_groups[-1]["weight_decay"]
+        if not (math.isfinite(decay) and decay >= 0.0):
+            raise InputError(f"weight_decay is {decay!r}: give a finite number of at least 0")
         for parameter in self.param_groups[-1]["params"]:
             if parameter.dtype not in (torch.float32, torch.float64):
                 raise InputError(
@@ -77,14 +96,22 @@ class Settle(Optimizer):
     @property
     def nbytes(self) -> int:
         """Bytes of the extra copies."""
-        fast = sum(z.numel() * z.element_size() for z in self._fast(list(self.state)))
-        return fast + self._anchor.nbytes
+        fast: list[Tensor] = [values["fast"] for values in self.state.values() if "fast" in values]
+        return sum(z.numel() * z.element_size() for z in fast) + self._anchor.nbytes
 
     def _trainable(self) -> list[Tensor]:
         return [p for p in unique_parameters(self.param_groups) if p.requires_grad]
 
-    def _fast(self, parameters: list[Tensor]) -> list[Tensor]:
-        return [self.state[p]["fast"] for p in parameters if "fast" in self.state[p]]
+    def _weights(self) -> Weights:
+        """w and z of the parameters that are trainable now; those that are new begin at the parameter."""
+        now = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        if self._present is None or not self._present.are_of(now):
+            now = self._trainable()
+            new = [p for p in now if "fast" not in self.state[p]]
+            self._present = Weights(now, self.state)
+            if new:
+                self._anchor.join(new)
+        return self._present
 
     @overload
     def step(self, closure: None = None, *, loss: Loss | None = None) -> None: ...
@@ -92,6 +119,7 @@ class Settle(Optimizer):
     @overload
     def step(self, closure: Callable[[], float], *, loss: Loss | None = None) -> float: ...
 
+    @lean_step
     def step(self, closure: Callable[[], float] | None = None, *, loss: Loss | None = None) -> float | None:
         """Make one step.
 
@@ -118,76 +146,61 @@ class Settle(Optimizer):
         return result
 
     def _step(self, loss: float | None) -> None:
-        parameters = self._trainable()
-        fast = self._join(parameters)
-        control = self.control = self.control or Control(size=_norm(fast))
-        moving = [(p, z, self._ratio(p)) for p, z in zip(parameters, fast, strict=True) if p.grad is not None]
-        gradients = [_dense(p.grad) for p, _, _ in moving]
-        square = _norm(gradients) ** 2 if gradients else 0.0
-        if not (math.isfinite(square) and (loss is None or math.isfinite(loss))):
+        weights = self._weights()
+        control = self.control = self.control or Control(size=weights.size())
+        move = weights.move(*self._rates_and_decays(weights))
+        if move is None:
+            return
+        if loss is not None and not math.isfinite(loss):
+            if self._group is None:
+                control.skipped_steps += 1
+                return
+            loss = None  # all ranks have the same gradient, and make the same step
+        if not math.isfinite(move.square):
             control.skipped_steps += 1
             return
-        step = control.step_size(self.param_groups[0]["lr"], square)
+        step = control.step_size(self.param_groups[0]["lr"], move.square)
         share = control.averaging_share()
         if not control.probing:
             if control.age % DRIFT_EVERY == 0:
-                control.measure_drift(_away([(p, z) for p, z, _ in moving], gradients), step, square)
-            self._move(parameters, fast, moving, gradients, step=step, share=share)
-        self._follow(control.judge(loss), control, parameters, fast)
+                control.measure_drift(move.away(), step, move.square)
+            move.make(step, share)
+        self._follow(control.judge(loss, shared=self._shared), control, weights)
 
-    def _ratio(self, parameter: Tensor) -> float:
-        """Rate of the parameter's group over that of the first."""
-        if len(self.param_groups) == 1:
-            return 1.0
-        first = self.param_groups[0]["lr"]
-        group = next(g for g in self.param_groups if any(p is parameter for p in g["params"]))
-        return float(group["lr"] / first) if first else 0.0
+    def _rates_and_decays(self, weights: Weights) -> tuple[list[float], list[float]]:
+        """For each parameter the rate of its group over that of the first, and its weight decay."""
+        groups = self.param_groups
+        first = groups[0]["lr"]
+        if len(groups) == 1:
+            count = len(weights.parameters)
+            return [1.0] * count, [groups[0]["weight_decay"]] * count
+        of = {p: group for group in groups for p in group["params"]}
+        own = [of[p] for p in weights.parameters]
+        return [group["lr"] / first if first else 0.0 for group in own], [group["weight_decay"] for group in own]
 
-    def _join(self, parameters: list[Tensor]) -> list[Tensor]:
-        """Fast weights of the parameters; where one is new, it begins at the parameter."""
-        new = [p for p in parameters if "fast" not in self.state[p]]
-        for parameter in new:
-            self.state[parameter]["fast"] = parameter.detach().clone()
-        if new:
-            self._anchor.join(new)
-        return self._fast(parameters)
+    def _shared(self, total: float) -> float:
+        """Mean over the ranks that train one model together."""
+        if self._group is None:
+            return total
+        device = self.param_groups[0]["params"][0].device
+        value = torch.tensor(total, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(value, group=self._group)
+        return float(value) / self._group.size()
 
-    def _move(
-        self,
-        parameters: list[Tensor],
-        fast: list[Tensor],
-        moving: list[tuple[Tensor, Tensor, float]],
-        gradients: list[Tensor],
-        *,
-        step: float,
-        share: float,
-    ) -> None:
-        """``z -= e g; w = lerp(w, z, k) - (1-k)(1-b) e g``, which moves x = (w - (1-b) z)/b by ``k (z - x)``."""
-        steps = [step * ratio for _, _, ratio in moving]
-        if len(set(steps)) == 1:
-            torch._foreach_add_([z for _, z, _ in moving], gradients, alpha=-steps[0])
-            torch._foreach_lerp_(parameters, fast, share)
-            torch._foreach_add_([p for p, _, _ in moving], gradients, alpha=-(1.0 - share) * (1.0 - BLEND) * steps[0])
-            return
-        for (_, z, _), gradient, own in zip(moving, gradients, steps, strict=True):
-            z.add_(gradient, alpha=-own)
-        torch._foreach_lerp_(parameters, fast, share)
-        for (p, _, _), gradient, own in zip(moving, gradients, steps, strict=True):
-            p.add_(gradient, alpha=-(1.0 - share) * (1.0 - BLEND) * own)
-
-    def _follow(self, verdict: Verdict, control: Control, parameters: list[Tensor], fast: list[Tensor]) -> None:
+    def _follow(self, verdict: Verdict, control: Control, weights: Weights) -> None:
         if verdict is Verdict.GO_ON:
             return
+        parameters = weights.parameters
         if verdict is Verdict.ACCEPT:
-            average = _average(parameters, fast)
-            moved = _norm(list(torch._foreach_sub(average, self._anchor.read(parameters))))
-            self._anchor.replace(parameters, average)
+            mean = average(parameters, weights.fast)
+            moved = norm(list(torch._foreach_sub(mean, self._anchor.read(parameters))))
+            self._anchor.replace(parameters, mean)
             control.accept(moved, self.param_groups[0]["lr"])
         elif verdict is Verdict.ROLL_BACK:
             anchor = self._anchor.read(parameters)
             torch._foreach_copy_(parameters, anchor)
-            torch._foreach_copy_(fast, anchor)
-        control.size = _norm(fast)
+            torch._foreach_copy_(weights.fast, anchor)
+        control.size = weights.size()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -203,12 +216,12 @@ class Settle(Optimizer):
             yield
             return
         parameters = [p for p in self._trainable() if "fast" in self.state[p]]
-        average = _average(parameters, self._fast(parameters))
-        if not all(bool(torch.isfinite(value).all()) for value in average):
+        mean = average(parameters, [self.state[p]["fast"] for p in parameters])
+        if not all(bool(torch.isfinite(value).all()) for value in mean):
             raise LightsleeperError("weights became NaN or infinite outside of step(): something else changed them")
         with torch.no_grad():
             self._own_weights = [(p, p.detach().clone()) for p in parameters]
-            for parameter, value in zip(parameters, average, strict=True):
+            for parameter, value in zip(parameters, mean, strict=True):
                 parameter.copy_(value)
         try:
             yield
@@ -250,6 +263,7 @@ class Settle(Optimizer):
         # torch hands over the checkpoint's own tensors where type and device agree.
         for values in self.state.values():
             values.update({name: tensor.clone() for name, tensor in values.items()})
+        self._present = None
         self._anchor.follow(self.state)
         self.control = None if saved["control"] is None else Control(**saved["control"])
         with torch.no_grad():
@@ -272,27 +286,3 @@ class Settle(Optimizer):
         if saved["shapes"] != shapes:
             raise InputError(f"the state_dict is of parameters shaped {saved['shapes']}, this optimizer's are {shapes}")
         return saved
-
-
-def _dense(gradient: Tensor | None) -> Tensor:
-    assert gradient is not None
-    return gradient.to_dense() if gradient.is_sparse else gradient
-
-
-def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors))))
-
-
-def _away(moving: list[tuple[Tensor, Tensor]], gradients: list[Tensor]) -> float:
-    """``<g, x - z>``; since w - z = b (x - z), x need not be made."""
-    ahead = torch._foreach_sub([p for p, _ in moving], [z for _, z in moving])
-    products = [torch.dot(g.reshape(-1), d.reshape(-1)) for g, d in zip(gradients, ahead, strict=True)]
-    return float(torch.stack(products).sum()) / BLEND
-
-
-def _average(parameters: list[Tensor], fast: list[Tensor]) -> list[Tensor]:
-    """``x = z + (w - z)/b``."""
-    if not parameters:
-        return []
-    with torch.no_grad():
-        return list(torch._foreach_add(fast, torch._foreach_sub(parameters, fast), alpha=1.0 / BLEND))

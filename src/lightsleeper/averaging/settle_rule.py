@@ -23,6 +23,7 @@ What was tried before, with figures: reference/tuning_free_averaging.md and docs
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -141,12 +142,16 @@ class Control:
         self.drift -= away
         self.drift_energy += step * gradient_square
 
-    def judge(self, loss: float | None) -> Verdict:
-        """Count a made step with its finite loss; a window in which one is not known (None) is not judged."""
+    def judge(self, loss: float | None, *, shared: Callable[[float], float] = float) -> Verdict:
+        """Count a made step with its finite loss; a window in which one is not known (None) is not judged.
+
+        `shared` gives the mean over the ranks of a distributed run of a sum of losses.
+        """
         self.loss_sum += math.nan if loss is None else loss
         self.losses += 1
         if self.losses < WINDOW:
             return Verdict.GO_ON
+        self.loss_sum = shared(self.loss_sum)
         mean = self.loss_sum / self.losses
         self.period_loss += self.loss_sum
         self.period_losses += self.losses

@@ -87,7 +87,7 @@ class WeightDistribution:
         self.count += weight
         share = weight / self.count
         mean = self._mean.read()
-        values = [w.detach().to(m.dtype) for w, m in zip(self.weights, mean, strict=True)]
+        values = [w if w.dtype == m.dtype else w.to(m.dtype) for w, m in zip(self.weights, mean, strict=True)]
         if self._m2 is not None:
             m2 = self._m2.read()
             before = torch._foreach_sub(values, mean)

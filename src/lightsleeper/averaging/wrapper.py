@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, overload
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightsleeper.averaging.lean_step import lean_step
 from lightsleeper.errors import InputError
 
 __all__ = ["Loss", "NonFinite", "NonFiniteLossError", "OptimizerWrapper", "unique_parameters"]
@@ -103,6 +103,7 @@ class OptimizerWrapper(Optimizer):
     @overload
     def step(self, closure: Callable[[], float], *, loss: Loss | None = None) -> float: ...
 
+    @lean_step
     def step(self, closure: Callable[[], float] | None = None, *, loss: Loss | None = None) -> float | None:
         """Make one step of the inner optimizer, then average.
 
@@ -127,15 +128,14 @@ class OptimizerWrapper(Optimizer):
                 raise
             self.skipped_steps += 1
             return None if closure is None else error.loss
-        with torch.no_grad():
-            self._after_step()
+        self._after_step()
         return result
 
     def _before_step(self) -> None:
         """Refuse a step that must not be made now."""
 
     def _after_step(self) -> None:
-        """Act on the weights after a step was made."""
+        """Act on the weights after a step was made; gradients are recorded here."""
         raise NotImplementedError
 
     def _check_loss(self, loss: Loss) -> None:

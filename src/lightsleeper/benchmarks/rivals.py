@@ -323,8 +323,9 @@ def _family(
     rates: tuple[float, ...] = SGD_RATES,
     rate_name: str = _EFFECTIVE,
     default_rate: float | None = None,
+    version: int = 1,
 ) -> Family:
-    return Family(method.name, 1, (method,), rates, rate_name, build, default_rate)
+    return Family(method.name, version, (method,), rates, rate_name, build, default_rate)
 
 
 _ALL = (
@@ -380,6 +381,7 @@ _ALL = (
         rates=(1e-4, 1e-2, 1.0, 100.0),
         rate_name="learning rate at the start",
         default_rate=1e-2,
+        version=2,
     ),
 )
 

@@ -1,0 +1,85 @@
+"""Settle in whole runs: with BatchNorm, ten times as long, and its counters after years."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lightsleeper.averaging import Settle, reestimate_batch_norm
+from lightsleeper.averaging.settle_rule import Control, Verdict
+
+POINTS = 400
+
+
+def _data() -> tuple[torch.Tensor, torch.Tensor]:
+    """Points in the plane, labelled by the quadrant pair they lie in, with noise near the border."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(POINTS, 2, generator=generator)
+    return x, (x[:, 0] * x[:, 1] + 0.1 * torch.randn(POINTS, generator=generator) > 0).float()
+
+
+def _train(model: nn.Module, optimizer: Settle, steps: range, *, batch: int) -> None:
+    x, y = _data()
+    for step in steps:
+        rows = torch.randint(POINTS, (batch,), generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(model(x[rows]).squeeze(1), y[rows])
+        loss.backward()
+        optimizer.step(loss=loss)
+
+
+def _accuracy(model: nn.Module) -> float:
+    x, y = _data()
+    model.eval()
+    with torch.no_grad():
+        right = float(((model(x).squeeze(1) > 0) == (y > 0.5)).float().mean())
+    model.train()
+    return right
+
+
+def test_with_batch_norm_the_evaluated_average_has_statistics_of_its_own() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = Settle(model.parameters(), lr=1.0)
+    _train(model, optimizer, range(1500), batch=16)
+    norm = model[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    with optimizer.averaged():
+        x = _data()[0]
+        reestimate_batch_norm(model, [x])
+        hidden = model[0](x).detach()
+        torch.testing.assert_close(norm.running_mean, hidden.mean(dim=0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, hidden.var(dim=0), rtol=1e-4, atol=1e-5)
+        assert _accuracy(model) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lr", [0.01, 100.0])
+def test_a_run_of_ten_times_the_length_loses_nothing(lr: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = Settle(model.parameters(), lr=lr)
+    _train(model, optimizer, range(2500), batch=4)
+    with optimizer.averaged():
+        at_first = _accuracy(model)
+    for part in range(1, 10):
+        _train(model, optimizer, range(2500 * part, 2500 * (part + 1)), batch=4)
+        with optimizer.averaged():
+            assert _accuracy(model) > at_first - 0.02
+    assert optimizer.control is not None
+    assert optimizer.control.restarts == 0
+
+
+def test_counters_stay_finite_and_right_after_three_centuries() -> None:
+    """10^12 steps, 100 a second; k = t^3 / (1^3 + ... + t^3) is then 4/t."""
+    age = 10**12
+    control = Control(size=1.0, age=age, weight_sum=250.0 * (age / 1000) ** 4, path=10.0, energy=1e12, best=0.1)
+    for _ in range(64):
+        assert 0.0 < control.step_size(0.01, 1.0) <= 1e-5
+        assert control.averaging_share() == pytest.approx(4.0 / age, rel=1e-3)
+        control.measure_drift(0.0, 1e-5, 1.0)
+        assert control.judge(0.1) is Verdict.GO_ON
+    control.accept(1e-6, 0.01)
+    assert all(math.isfinite(value) for value in control.state_dict().values())

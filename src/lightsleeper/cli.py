@@ -143,6 +143,49 @@ def power(
         _print_power(energy)
 
 
+@app.command(epilog="Example: lightsleeper export glass --to c --train last --ram-kib 256")
+def export(
+    run: RunArgument,
+    to: Annotated[str, typer.Option(help="c")] = "c",
+    out: Annotated[Path | None, typer.Option(help="Folder to make; RUN/firmware without.")] = None,
+    train: Annotated[str, typer.Option(help="What learns on the device: last, biases or all.")] = "last",
+    averaging: Annotated[str, typer.Option(help="settle, pswa, pwalks, pswm or none.")] = "settle",
+    learning_rate: Annotated[float, typer.Option(help="Of SGD; what Settle starts from.")] = 0.01,
+    ram_kib: Annotated[float | None, typer.Option(help="Budget for state, working memory and stack.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print the memory map.")] = False,
+    as_json: Json = False,
+) -> None:
+    """C99 of a finished design: features, digital stage with its trainer, and a program that reads a wave."""
+    from lightsleeper.design import export_c, load_design  # noqa: PLC0415
+    from lightsleeper.device import Rule  # noqa: PLC0415
+
+    if to != "c":
+        raise InputError(f"--to is {to!r}: give c")
+    if train not in ("last", "biases", "all"):
+        raise InputError(f"--train is {train!r}: give last, biases or all")
+    folder = run / "firmware" if out is None else out
+    rule = Rule(averaging=averaging, learning_rate=learning_rate)  # type: ignore[arg-type]
+    limit = None if ram_kib is None else int(ram_kib * 1024)
+    plan = export_c(load_design(run), folder, rule=rule, trainable=train, ram_bytes=limit)
+    figures = {
+        "folder": str(folder),
+        "parameters": plan.network.parameter_count,
+        "trained": plan.parameters,
+        "state_bytes": plan.state_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "constant_bytes": 4 * plan.network.parameter_count,
+    }
+    if as_json:
+        _print_json(figures | ({"memory_map": plan.memory_map()} if explain else {}))
+        return
+    if explain:
+        print("\n".join(plan.memory_map()))
+    print(
+        f"{folder}: {plan.parameters} of {plan.network.parameter_count} weights learn; "
+        f"state {plan.state_bytes} bytes, working memory {plan.arena_bytes} bytes"
+    )
+
+
 @bench.command(epilog="Example: lightsleeper bench averaging --tasks digits --methods sgd,one_cycle,schedule_free")
 def averaging(
     data: Annotated[Path | None, typer.Option(help="Folder of data sets; LIGHTSLEEPER_DATA without.")] = None,

@@ -18,7 +18,7 @@ from lightsleeper.device.program import Buffer, Operation
 from lightsleeper.device.state import c_float
 from lightsleeper.errors import InputError
 
-__all__ = ["Source", "emit", "environment"]
+__all__ = ["Source", "c_numbers", "emit", "environment"]
 
 _LINE = 8
 
@@ -112,8 +112,8 @@ def _context(plan: Plan, name: str, layout: Layout) -> dict[str, Any]:
         "arena": plan.arena_bytes // 4,
         "fields": fields,
         "layers": layers,
-        "frozen": _numbers(layout.frozen),
-        "initial": _numbers(layout.trained),
+        "frozen": c_numbers(layout.frozen),
+        "initial": c_numbers(layout.trained),
         "loss": network.loss,
         "last_activation": network.layers[-1].activation,
         "target_declaration": labelled if entropy else f"const float target[{name.upper()}_OUTPUTS]",
@@ -235,7 +235,8 @@ def _bad_target(plan: Plan, name: str) -> str:
     return f"label < 0 || label >= {classes}" if classes else f"!{name}_finite(target, {plan.network.outputs})"
 
 
-def _numbers(values: Array) -> str:
+def c_numbers(values: Array) -> str:
+    """Elements of a C array, in lines."""
     texts = [c_float(float(v)) for v in values]
     return ",\n".join("    " + ", ".join(texts[i : i + _LINE]) for i in range(0, len(texts), _LINE))
 

@@ -122,6 +122,7 @@ def _context(plan: Plan, name: str, layout: Layout) -> dict[str, Any]:
         "best_meaning": _best(plan),
         "one_over_outputs": c_float(1.0 / network.outputs),
         "two_over_outputs": c_float(2.0 / network.outputs),
+        "uses_packed": any(layer.packed for layer in network.layers),
         "uses_exp": entropy or recurrent or bool(activations & {"tanh", "sigmoid"}),
         "uses_log": entropy,
         "uses_sigmoid": recurrent or network.loss == "binary_cross_entropy" or "sigmoid" in activations,
@@ -245,15 +246,25 @@ def _pointer(buffer: Buffer | None, name: str) -> str:
     return "x" if buffer is None else f"{name}_arena + {buffer.offset}"
 
 
+def _bytes(pointer: str) -> str:
+    return f"(unsigned char *)({pointer})"
+
+
 def _operation(op: Operation, layers: list[dict[str, Any]], name: str) -> dict[str, Any]:
     layer = layers[op.layer]
     x, y = _pointer(op.x, name), _pointer(op.y, name)
+    if layer["packed_before"]:
+        x = _bytes(x)
+    if layer["packed"]:
+        y = _bytes(y)
+    scratch = [_pointer(op.scratch, name)] if op.scratch else []
+    kept = [_pointer(op.kept, name)] if op.kept else []
+    if layer["kind"] == "block":
+        kept = [_bytes(each) for each in kept] or ["NULL"]
     if op.kind == "backward":
-        arguments = ["s", x, y]
-        arguments += [_pointer(op.scratch, name)] if op.scratch else []
-        arguments += [_pointer(op.kept, name)] if op.kept else []
+        arguments = ["s", x, y, *scratch, *kept]
+    elif layer["kind"] == "gru":
+        arguments = ["p", x, y, *(kept or scratch), "1" if kept else "0"]
     else:
-        work = op.kept or op.scratch
-        arguments = ["p", x, y] + ([_pointer(work, name)] if work else [])
-        arguments += ["1" if op.kept else "0"] if layer["kind"] == "gru" else []
+        arguments = ["p", x, y, *scratch, *kept]
     return {"kind": op.kind, "index": op.layer, "arguments": arguments}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from device_trial import trial
-from lightsleeper.device import Rule, emit, plan_device
+from lightsleeper.device import Plan, Rule, emit, plan_device
 from lightsleeper.device.networks import NETWORKS
 from lightsleeper.device.plan import device_plans
 from lightsleeper.device.tools import require
@@ -76,7 +76,17 @@ def test_any_input_is_taken_or_counted(name: str, compiler: str, tmp_path: Path)
     network = trial(name)[1]
     rule = RULES[sorted(NETWORKS).index(name) % len(RULES)]
     plans = list(device_plans(network, rule))
-    plan = plans[-1] if compiler == "clang" else plan_device(network, rule)
+    _check(name, plans[-1] if compiler == "clang" else plan_device(network, rule), compiler, tmp_path)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_any_input_is_taken_or_counted_where_activations_are_packed(rule: Rule, tmp_path: Path) -> None:
+    plan = next(device_plans(trial("front_and_block")[1], rule, ["5", "7", "11"], packed=True))
+    _check("front_and_block", plan, "gcc", tmp_path)
+
+
+def _check(name: str, plan: Plan, compiler: str, tmp_path: Path) -> None:
+    network = trial(name)[1]
     emit(plan, name="net").write(tmp_path)
     data, gentle = _fuzz(name, 120)
     (tmp_path / "fuzz.bin").write_bytes(data)

@@ -20,6 +20,8 @@ STEPS = 200
 SEED = 1
 UPDATE_BATCH = 4
 KEYWORD = TrialNetwork(keyword_net, (1, 49, 10), "cross_entropy")
+LAST_BLOCK = ("14", "16", "20")
+"""Its layers of the keyword network, with the classifier behind them."""
 KIB = 1024
 DEVICE_RULES = {
     "sgd": Rule(averaging="none"),
@@ -164,13 +166,12 @@ def _costs(*, quick: bool) -> Iterator[_Cost]:
     yield "MLP 16-32-4", mlp, Rule(), "all", None, "m4f", True
     if quick:
         return
-    head = ["14", "16", "20"]
     rule, settle = Rule(period=4), Rule(averaging="settle")
     yield "keyword DS-CNN", KEYWORD, rule, "all", None, "m4f", True
     for budget in (None, 384, 256):
         yield "keyword DS-CNN", KEYWORD, rule, "all", budget, "m4f", False
-    yield "keyword DS-CNN, last block", KEYWORD, rule, head, None, "m4f", False
-    yield "keyword DS-CNN, last block", KEYWORD, rule, head, 112, "m4f", False
+    yield "keyword DS-CNN, last block", KEYWORD, rule, LAST_BLOCK, None, "m4f", False
+    yield "keyword DS-CNN, last block", KEYWORD, rule, LAST_BLOCK, 64, "m4f", False
     yield "keyword DS-CNN, last layer", KEYWORD, rule, "last", None, "m4f", False
     yield "keyword DS-CNN", KEYWORD, settle, "all", 384, "m4f", False
 

@@ -1,5 +1,6 @@
 """Spec in, designed and measured always-on sensor out: the main job and its parts."""
 
+from lightsleeper.design.firmware import export_c
 from lightsleeper.design.main_job import design_into, evaluate_design
 from lightsleeper.design.measure import Design
 from lightsleeper.design.progress import Progress, Silent
@@ -15,6 +16,7 @@ __all__ = [
     "Spec",
     "design_into",
     "evaluate_design",
+    "export_c",
     "load_design",
     "load_spec",
     "load_summary",

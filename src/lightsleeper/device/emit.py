@@ -18,7 +18,7 @@ from lightsleeper.device.program import Buffer, Operation
 from lightsleeper.device.state import c_float
 from lightsleeper.errors import InputError
 
-__all__ = ["Source", "emit", "environment"]
+__all__ = ["Source", "c_numbers", "emit", "environment"]
 
 _LINE = 8
 
@@ -112,8 +112,8 @@ def _context(plan: Plan, name: str, layout: Layout) -> dict[str, Any]:
         "arena": plan.arena_bytes // 4,
         "fields": fields,
         "layers": layers,
-        "frozen": _numbers(layout.frozen),
-        "initial": _numbers(layout.trained),
+        "frozen": c_numbers(layout.frozen),
+        "initial": c_numbers(layout.trained),
         "loss": network.loss,
         "last_activation": network.layers[-1].activation,
         "target_declaration": labelled if entropy else f"const float target[{name.upper()}_OUTPUTS]",
@@ -122,6 +122,7 @@ def _context(plan: Plan, name: str, layout: Layout) -> dict[str, Any]:
         "best_meaning": _best(plan),
         "one_over_outputs": c_float(1.0 / network.outputs),
         "two_over_outputs": c_float(2.0 / network.outputs),
+        "uses_packed": any(layer.packed for layer in network.layers),
         "uses_exp": entropy or recurrent or bool(activations & {"tanh", "sigmoid"}),
         "uses_log": entropy,
         "uses_sigmoid": recurrent or network.loss == "binary_cross_entropy" or "sigmoid" in activations,
@@ -235,7 +236,8 @@ def _bad_target(plan: Plan, name: str) -> str:
     return f"label < 0 || label >= {classes}" if classes else f"!{name}_finite(target, {plan.network.outputs})"
 
 
-def _numbers(values: Array) -> str:
+def c_numbers(values: Array) -> str:
+    """Elements of a C array, in lines."""
     texts = [c_float(float(v)) for v in values]
     return ",\n".join("    " + ", ".join(texts[i : i + _LINE]) for i in range(0, len(texts), _LINE))
 
@@ -244,15 +246,25 @@ def _pointer(buffer: Buffer | None, name: str) -> str:
     return "x" if buffer is None else f"{name}_arena + {buffer.offset}"
 
 
+def _bytes(pointer: str) -> str:
+    return f"(unsigned char *)({pointer})"
+
+
 def _operation(op: Operation, layers: list[dict[str, Any]], name: str) -> dict[str, Any]:
     layer = layers[op.layer]
     x, y = _pointer(op.x, name), _pointer(op.y, name)
+    if layer["packed_before"]:
+        x = _bytes(x)
+    if layer["packed"]:
+        y = _bytes(y)
+    scratch = [_pointer(op.scratch, name)] if op.scratch else []
+    kept = [_pointer(op.kept, name)] if op.kept else []
+    if layer["kind"] == "block":
+        kept = [_bytes(each) for each in kept] or ["NULL"]
     if op.kind == "backward":
-        arguments = ["s", x, y]
-        arguments += [_pointer(op.scratch, name)] if op.scratch else []
-        arguments += [_pointer(op.kept, name)] if op.kept else []
+        arguments = ["s", x, y, *scratch, *kept]
+    elif layer["kind"] == "gru":
+        arguments = ["p", x, y, *(kept or scratch), "1" if kept else "0"]
     else:
-        work = op.kept or op.scratch
-        arguments = ["p", x, y] + ([_pointer(work, name)] if work else [])
-        arguments += ["1" if op.kept else "0"] if layer["kind"] == "gru" else []
+        arguments = ["p", x, y, *scratch, *kept]
     return {"kind": op.kind, "index": op.layer, "arguments": arguments}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lightsleeper.device.layers import Array, Conv, Gru, Layer, Linear, Pool
+from lightsleeper.device.layers import Array, Block, Conv, Gru, Layer, Linear, Pool
 from lightsleeper.device.plan import Plan
 from lightsleeper.device.state import c_float
 
@@ -61,17 +61,21 @@ def layer_context(plan: Plan, index: int, first: int, layout: Layout) -> dict[st
         "outputs": layer.outputs,
         "activation": layer.activation,
         "activation_before": plan.network.layers[index - 1].activation if index else "none",
-        "forward_scratch": max(layer.forward_scratch, layer.kept),
+        "forward_scratch": layer.forward_scratch,
         "backward_scratch": layer.backward_scratch(passes_on=passes_on),
         "trained": index >= first,
+        "packed": layer.packed,
+        "packed_before": index > 0 and plan.network.layers[index - 1].packed,
         "passes_on": passes_on,
     }
     for parameter in _PARAMETERS[type(layer)]:
         shown[parameter] = layout.pointer(index, parameter)
         shown[f"train_{parameter}"] = layout.place(index, parameter)
+    # A block recomputes and passes through both its kernels.
+    reads_block = (shown.get("depthwise_weight"), shown.get("pointwise_weight"), shown.get("depthwise_bias"))
     reads = (shown.get("weight"), shown.get("weight_hh"), shown.get("weight_ih") if passes_on else None)
-    used = isinstance(layer, Gru) or passes_on
-    shown["reads_weights"] = used and any(r is not None and r.startswith("p ") for r in reads)
+    used = isinstance(layer, (Block, Gru)) or passes_on
+    shown["reads_weights"] = used and any(r is not None and r.startswith("p ") for r in (*reads, *reads_block))
     trains = any(shown[f"train_{parameter}"] is not None for parameter in _PARAMETERS[type(layer)])
     shown["uses_state"] = shown["reads_weights"] or trains
     return shown | _SHAPES[type(layer)](layer)
@@ -116,6 +120,18 @@ def _planes(layer: Conv | Pool) -> dict[str, Any]:
     }
 
 
+def _block_shape(layer: Block) -> dict[str, Any]:
+    channels, made = layer.depthwise.output_shape[0], layer.pointwise.output_shape[0]
+    return _conv_shape(layer.depthwise) | {
+        "kind": "block",
+        "channels_in": channels,
+        "channels_out": made,
+        "height_in": layer.input_shape[1],
+        "share": c_float(1.0 / layer.depthwise.out_plane),
+        "mask_bytes": 4 * layer.kept,
+    }
+
+
 def _pool_shape(layer: Pool) -> dict[str, Any]:
     share = c_float(1.0 / (layer.window[0] * layer.window[1]))
     return _planes(layer) | {
@@ -133,12 +149,14 @@ def _gru_shape(layer: Gru) -> dict[str, Any]:
 
 
 _PARAMETERS: dict[type[Layer], tuple[str, ...]] = {
+    Block: ("depthwise_weight", "depthwise_bias", "pointwise_weight", "pointwise_bias"),
     Linear: ("weight", "bias"),
     Conv: ("weight", "bias"),
     Pool: (),
     Gru: ("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
 }
 _SHAPES: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
+    Block: _block_shape,
     Linear: lambda _: {"kind": "linear"},
     Conv: _conv_shape,
     Pool: _pool_shape,

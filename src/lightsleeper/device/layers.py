@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Activation", "Array", "Conv", "Gru", "Layer", "Linear", "Loss", "Pool"]
+__all__ = ["Activation", "Array", "Block", "Conv", "Gru", "Layer", "Linear", "Loss", "Pool"]
 
 Activation = Literal["none", "relu", "tanh", "sigmoid"]
 Loss = Literal["cross_entropy", "mse", "binary_cross_entropy"]
@@ -24,6 +24,7 @@ class Layer:
             sequences are (time, features).
         parameters: arrays by their PyTorch name, float32.
         activation: applied to the output. Its derivative is a function of the output alone, for each that is known.
+        packed: whether the output is kept in 16 bits, as bfloat16.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Layer:
     output_shape: tuple[int, ...]
     parameters: dict[str, Array] = field(default_factory=dict)
     activation: Activation = "none"
+    packed: bool = False
 
     @property
     def inputs(self) -> int:
@@ -41,6 +43,11 @@ class Layer:
     def outputs(self) -> int:
         """Numbers that it writes."""
         return math.prod(self.output_shape)
+
+    @property
+    def stored(self) -> int:
+        """Floats of memory that the output takes."""
+        return (self.outputs + 1) // 2 if self.packed else self.outputs
 
     @property
     def macs(self) -> int:
@@ -139,7 +146,7 @@ class Conv(Layer):
         """The channels of one place, or one plane."""
         if self.pointwise:
             return self.input_shape[0]
-        return self.out_plane if self.depthwise else 0
+        return self.out_plane if self.depthwise or self.packed else 0
 
     def backward_scratch(self, *, passes_on: bool) -> int:
         """The gradient of one input plane, and of one kernel."""
@@ -200,3 +207,36 @@ class Gru(Layer):
     def backward_scratch(self, *, passes_on: bool) -> int:
         """Gradients of the input, of the state twice, and of one row of weights."""
         return self.inputs * passes_on + 2 * self.hidden + max(self.input_shape[1], self.hidden)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Block(Layer):
+    """A depthwise and a pointwise convolution, both with ReLU, and the mean over the whole picture, in one.
+
+    Neither picture between them is ever in memory: the forward pass goes place by place and keeps one bit of each
+    output, whether it is above zero; the backward pass goes channel by channel. It passes no gradient on, so it may
+    only be the first layer that is trained.
+    """
+
+    depthwise: Conv
+    pointwise: Conv
+
+    @property
+    def macs(self) -> int:
+        """Those of both convolutions."""
+        return self.depthwise.macs + self.pointwise.macs
+
+    @property
+    def forward_scratch(self) -> int:
+        """The channels of one place."""
+        return self.depthwise.output_shape[0]
+
+    @property
+    def kept(self) -> int:
+        """One bit a number of the last picture."""
+        return -(-self.pointwise.outputs // 32)
+
+    def backward_scratch(self, *, passes_on: bool) -> int:
+        """One plane, its gradient, and that of one kernel."""
+        assert not passes_on
+        return 2 * self.depthwise.out_plane + self.depthwise.kernel[0] * self.depthwise.kernel[1]

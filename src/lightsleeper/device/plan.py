@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lightsleeper.device.fuse import fused
 from lightsleeper.device.graph import Network, Trainable
 from lightsleeper.device.program import Program, inference_program, needed_values, training_program
 from lightsleeper.device.rule import Rule
@@ -51,6 +52,11 @@ class Plan:
         return self.network.parameter_count - self.parameters
 
     @property
+    def packed(self) -> bool:
+        """Whether activations before the first trained layer are kept in 16 bits."""
+        return any(layer.packed for layer in self.network.layers)
+
+    @property
     def arena_bytes(self) -> int:
         """Working memory."""
         return FIELD_BYTES * max(self.training.arena, self.inference.arena, 1)
@@ -94,6 +100,8 @@ class Plan:
                 f"calls {b.first} to {b.last}: {b.name}"
                 for b in sorted(program.buffers, key=lambda b: (b.first, b.offset))
             ]
+        if self.packed:
+            lines.append("activations before the first trained layer are kept in 16 bits (bfloat16)")
         again = self.training.recomputed_macs(self.network)
         if again:
             names = ", ".join(self.network.layers[op.layer].name for op in self.training.operations if op.again)
@@ -112,6 +120,8 @@ def plan_device(
 ) -> Plan:
     """The plan that computes least among those that fit.
 
+    Activations are rounded to 16 bits only where nothing else fits.
+
     Args:
         network: what runs on the device.
         rule: how it is trained.
@@ -122,19 +132,19 @@ def plan_device(
     Raises:
         InputError: no plan fits. The message says by how much the smallest one misses, and what would fit.
     """
-    plans = device_plans(network, rule, trainable)
-    if ram_bytes is None:
-        best = min(plans, key=lambda plan: (plan.macs, plan.ram_bytes))
-    else:
-        made = list(plans)
-        fitting = [plan for plan in made if plan.ram_bytes <= ram_bytes]
-        if not fitting:
+    made = list(device_plans(network, rule, trainable))
+    if ram_bytes is not None:
+        smallest = min(plan.ram_bytes for plan in made)
+        if smallest > ram_bytes:
+            made += device_plans(network, rule, trainable, packed=True)
             smallest = min(plan.ram_bytes for plan in made)
+        made = [plan for plan in made if plan.ram_bytes <= ram_bytes]
+        if not made:
             raise InputError(
                 f"training does not fit {ram_bytes} bytes of RAM: the smallest plan takes {smallest}, "
                 f"{smallest - ram_bytes} too many. {_advice(network, rule, trainable, ram_bytes)}"
             )
-        best = min(fitting, key=lambda plan: (plan.macs, plan.ram_bytes))
+    best = min(made, key=lambda plan: (plan.macs, plan.ram_bytes))
     if flash_bytes is not None and best.flash_bytes > flash_bytes:
         raise InputError(
             f"the network does not fit {flash_bytes} bytes of flash: its weights and code take {best.flash_bytes}, "
@@ -143,9 +153,14 @@ def plan_device(
     return best
 
 
-def device_plans(network: Network, rule: Rule, trainable: Trainable = "all") -> Iterator[Plan]:
-    """Every plan that is considered."""
+def device_plans(network: Network, rule: Rule, trainable: Trainable = "all", *, packed: bool = False) -> Iterator[Plan]:
+    """Every plan that is considered; with `packed`, those with activations in 16 bits, if the network allows any."""
     trained = network.trained(trainable)
+    if packed:
+        smaller = fused(network, trained)
+        if smaller is None:
+            return
+        network, trained = smaller
     inference = inference_program(network)
     needed = needed_values(network, trained)
     for keep in _choices(network, needed):
@@ -187,7 +202,7 @@ def _advice(network: Network, rule: Rule, trainable: Trainable, ram_bytes: int) 
             (f"training {', '.join(names[k:])} only", dataclasses.replace(rule, batch=1), names[k:])
             for k in range(1, len(names))
         ]
-    takes = [(min(p.ram_bytes for p in device_plans(network, r, t)), text) for text, r, t in offers]
+    takes = [(_least(network, r, t), text) for text, r, t in offers]
     fitting = [f"{text} takes {size}" for size, text in takes if size <= ram_bytes]
     if fitting:
         return f"What fits: {fitting[0]}" + (f", {fitting[-1]}" if len(fitting) > 1 else "")
@@ -195,3 +210,8 @@ def _advice(network: Network, rule: Rule, trainable: Trainable, ram_bytes: int) 
         size, text = min(takes)
         return f"Least takes {text}, with {size}; take fewer channels or layers"
     return "Take fewer channels or layers"
+
+
+def _least(network: Network, rule: Rule, trainable: Trainable) -> int:
+    plans = itertools.chain.from_iterable(device_plans(network, rule, trainable, packed=p) for p in (False, True))
+    return min(plan.ram_bytes for plan in plans)

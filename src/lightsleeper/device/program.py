@@ -83,7 +83,7 @@ def needed_values(network: Network, trained: Iterable[tuple[int, str]]) -> list[
 
 def _needs_input(network: Network, index: int, trained: set[tuple[int, str]], first: int) -> bool:
     layer = network.layers[index]
-    if any((index, name) in trained for name in layer.parameters if name.startswith("weight")):
+    if any((index, name) in trained for name in layer.parameters if "weight" in name):
         return True
     before = network.layers[index - 1].activation
     return index > first and (before != "none" or (isinstance(layer, Pool) and layer.mode == "max"))
@@ -119,11 +119,12 @@ class _Builder:
         layer = self.network.layers[index]
         if x is not None and layer.in_place and not keep_input:
             y = x
-            y.floats = max(y.floats, layer.outputs)
+            y.floats = max(y.floats, layer.stored)
         else:
-            y = self.buffer(f"output of {layer.name}", layer.outputs)
+            y = self.buffer(f"output of {layer.name}", layer.stored)
         kept = self.buffer(f"states of {layer.name}", layer.kept) if keep_states and layer.kept else None
-        scratch = None if kept else self.scratch(layer.name, layer.forward_scratch)
+        in_kept = kept is not None and isinstance(layer, Gru)
+        scratch = None if in_kept else self.scratch(layer.name, layer.forward_scratch)
         self.add(Operation("forward", index, x, y, scratch, kept, again))
         return y, kept
 
@@ -154,13 +155,11 @@ def training_program(network: Network, trained: Iterable[tuple[int, str]], *, ke
     live: dict[int, Buffer] = {}
     states: dict[int, Buffer | None] = {}
     value: Buffer | None = None
-    for index, layer in enumerate(network.layers):
+    for index in range(len(network.layers)):
         keep_input = index in kept_inputs
         if keep_input and value is not None:
             live[index] = value
-        value, states[index] = builder.forward(
-            index, value, keep_input=keep_input, keep_states=index >= first and isinstance(layer, Gru)
-        )
+        value, states[index] = builder.forward(index, value, keep_input=keep_input, keep_states=index >= first)
     assert value is not None
     gradient = value
     builder.add(Operation("loss", len(network.layers) - 1, None, gradient))

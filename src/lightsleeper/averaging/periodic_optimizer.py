@@ -1,5 +1,6 @@
 """What the periodic averaging optimizers share: sampling and write-back, the averaged view, checkpoints."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -108,26 +109,21 @@ class PeriodicOptimizer(OptimizerWrapper):
 
     def _after_step(self) -> None:
         step, self.steps = self.steps, self.steps + 1
-        sampled = self.gate.samples(step)
-        if not (sampled or self.gate.ends_period(step)):
-            return
-        with torch.no_grad():
-            if sampled:
-                self._sample()
-                self.state_policy.sample()
-            if self.gate.ends_period(step):
+        if self.gate.samples(step):
+            self._sample()
+            self.state_policy.sample()
+        if self.gate.ends_period(step):
+            with torch.no_grad():
                 self._end_period()
-            if self.gate.ends_window(step):
-                self._write_back()
+                if self.gate.ends_window(step):
+                    self._write_back()
 
     def _write_back(self) -> None:
         values = self._end_window()
         if not values:
             return
         self._require_finite(values)
-        for parameter, value in values:
-            if parameter.requires_grad:
-                parameter.copy_(value)
+        _assign([(parameter, value) for parameter, value in values if parameter.requires_grad])
         self.state_policy.write_back()
         self.write_backs += 1
         if self.after_write_back is not None:
@@ -163,7 +159,7 @@ class PeriodicOptimizer(OptimizerWrapper):
 
     def _require_finite(self, values: WeightValues) -> None:
         # A NaN or infinity that was ever sampled stays in a running mean, so one look at the end finds it.
-        if not all(bool(torch.isfinite(value).all()) for _, value in values):
+        if values and not math.isfinite(sum(n.item() for n in torch._foreach_norm([v for _, v in values], ord=1))):
             raise LightsleeperError(
                 f"weights became NaN or infinite by step {self.steps}: lower the learning rate or clip the gradients, "
                 "and pass loss= to step() to catch a bad loss before it reaches the weights"
@@ -248,5 +244,5 @@ class PeriodicOptimizer(OptimizerWrapper):
 
 
 def _assign(values: WeightValues) -> None:
-    for parameter, value in values:
-        parameter.copy_(value)
+    if values:
+        torch._foreach_copy_([parameter for parameter, _ in values], [value for _, value in values])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from lightsleeper.errors import InputError
 
@@ -74,7 +75,7 @@ class SamplingGate:
         """Steps between two write-backs."""
         return self.period * self.write_back_every
 
-    @property
+    @cached_property
     def last_share(self) -> int:
         """Steps in the last share of a period."""
         return max(1, round(self.sample_share * self.period))

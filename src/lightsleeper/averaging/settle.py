@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightsleeper.averaging.anchor import Anchor, FileAnchor, MemoryAnchor
-from lightsleeper.averaging.lean_step import lean_step
+from lightsleeper.averaging.lean_step import lean_step, without_gradient
 from lightsleeper.averaging.settle_rule import Control, Verdict
 from lightsleeper.averaging.settle_weights import Weights, average, norm
 from lightsleeper.averaging.wrapper import Loss, unique_parameters
@@ -141,14 +141,18 @@ class Settle(Optimizer):
             with torch.enable_grad():
                 result = closure()
             loss = result if loss is None else loss
-        with torch.no_grad():
-            self._step(None if loss is None else float(loss.detach() if isinstance(loss, Tensor) else loss))
+        value = loss.item() if isinstance(loss, Tensor) else loss
+        self._step(value)
         return result
 
+    @without_gradient
     def _step(self, loss: float | None) -> None:
         weights = self._weights()
         control = self.control = self.control or Control(size=weights.size())
-        move = weights.move(*self._rates_and_decays(weights))
+        if len(self.param_groups) == 1:
+            move = weights.move(decay=self.param_groups[0]["weight_decay"])
+        else:
+            move = weights.move_of_groups(*self._rates_and_decays(weights))
         if move is None:
             return
         if loss is not None and not math.isfinite(loss):
@@ -169,12 +173,8 @@ class Settle(Optimizer):
 
     def _rates_and_decays(self, weights: Weights) -> tuple[list[float], list[float]]:
         """For each parameter the rate of its group over that of the first, and its weight decay."""
-        groups = self.param_groups
-        first = groups[0]["lr"]
-        if len(groups) == 1:
-            count = len(weights.parameters)
-            return [1.0] * count, [groups[0]["weight_decay"]] * count
-        of = {p: group for group in groups for p in group["params"]}
+        first = self.param_groups[0]["lr"]
+        of = {p: group for group in self.param_groups for p in group["params"]}
         own = [of[p] for p in weights.parameters]
         return [group["lr"] / first if first else 0.0 for group in own], [group["weight_decay"] for group in own]
 

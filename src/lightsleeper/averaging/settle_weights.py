@@ -69,22 +69,33 @@ class Weights:
         """|z|."""
         return norm(self.fast)
 
-    def move(self, rates: Sequence[float], decays: Sequence[float]) -> Move | None:
-        """The step along the parameters' gradients; None where none has any.
+    def move(self, *, decay: float) -> Move | None:
+        """The step along the parameters' gradients, all at one rate; None where none has any.
+
+        Args:
+            decay: times which the parameters are added to their gradients.
+        """
+        gradients = [g for p in self.parameters if (g := p.grad) is not None and not g.is_sparse]
+        count = len(self.parameters)
+        if self._vector is None or len(gradients) < count:
+            return self.move_of_groups([1.0] * count, [decay] * count)
+        if decay:
+            gradients = list(torch._foreach_add(gradients, self.parameters, alpha=decay))
+        return _VectorMove(self.parameters, self.fast, self._vector, gradients)
+
+    def move_of_groups(self, rates: Sequence[float], decays: Sequence[float]) -> Move | None:
+        """As `move`, tensor by tensor.
 
         Args:
             rates: of each parameter, over the first one's.
-            decays: of each parameter, times which it is added to its gradient.
+            decays: of each parameter.
         """
-        given = [p.grad for p in self.parameters]
-        places = [i for i, g in enumerate(given) if g is not None]
+        places = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         if not places:
             return None
-        gradients = [g.to_dense() if g.is_sparse else g for g in given if g is not None]
+        gradients = [g.to_dense() if g.is_sparse else g for p in self.parameters if (g := p.grad) is not None]
         if any(decays):
             gradients = [g.add(self.parameters[i], alpha=decays[i]) for i, g in zip(places, gradients, strict=True)]
-        if self._vector is not None and len(places) == len(given) and len(set(rates)) == 1:
-            return _VectorMove(self.parameters, self.fast, self._vector, gradients)
         return _ListMove(self.parameters, self.fast, places, gradients, [rates[i] for i in places])
 
 

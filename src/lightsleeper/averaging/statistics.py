@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightsleeper.averaging.lean_step import without_gradient
 from lightsleeper.averaging.storage import MixedSums, OneStorage, TensorStorage
 from lightsleeper.averaging.sums import Storage
 from lightsleeper.errors import InputError
@@ -67,6 +68,7 @@ class WeightDistribution:
                 )
         self.count = 0.0
         self._mean = MixedSums(self.weights, storages, seed=seed)
+        self._one_type = {t.dtype for t in (*self.weights, *self._mean.read())} == {self.weights[0].dtype}
         self._m2: MixedSums | None = None
         if variance:
             # Squared deviations span too many decades for float16, or for one scale a tensor.
@@ -79,7 +81,7 @@ class WeightDistribution:
         held = self._mean.held() + (self._m2.held() if self._m2 else [])
         return sum(t.numel() * t.element_size() for t in held)
 
-    @torch.no_grad()
+    @without_gradient
     def update(self, weight: float = 1.0) -> None:
         """Take the watched tensors' present values as one sample, which counts ``weight`` (above 0) times."""
         if not weight > 0.0:
@@ -87,7 +89,9 @@ class WeightDistribution:
         self.count += weight
         share = weight / self.count
         mean = self._mean.read()
-        values = [w if w.dtype == m.dtype else w.to(m.dtype) for w, m in zip(self.weights, mean, strict=True)]
+        values = self.weights
+        if not self._one_type:
+            values = [w.to(m.dtype) for w, m in zip(self.weights, mean, strict=True)]
         if self._m2 is not None:
             m2 = self._m2.read()
             before = torch._foreach_sub(values, mean)

@@ -97,6 +97,8 @@ class MixedSums:
 
     def read(self) -> list[Tensor]:
         """Return the sums; those in float32 or float64 are the memory itself, the others copies in float32."""
+        if len(self._groups) == 1:
+            return self._groups[0].read()
         values: list[Tensor] = [torch.empty(0)] * self._count
         for group, places in zip(self._groups, self._places.values(), strict=True):
             for index, value in zip(places, group.read(), strict=True):
@@ -105,6 +107,9 @@ class MixedSums:
 
     def write(self, values: Sequence[Tensor]) -> None:
         """Keep ``values``, rounded where the storage is small."""
+        if len(self._groups) == 1:
+            self._groups[0].write(values)
+            return
         for group, places in zip(self._groups, self._places.values(), strict=True):
             group.write([values[index] for index in places])
 

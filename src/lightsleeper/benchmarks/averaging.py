@@ -94,7 +94,7 @@ def bench_cost(methods: Sequence[str] | None, *, quick: bool = False, progress: 
     names = [method_named(name).name for name in (methods if methods is not None else DEFAULT_METHODS)]
     progress.begin("cost of a step", len(COST_SETTINGS) * (len(names) + 1))
     rows = []
-    for row in measure_cost(names, rounds=5 if quick else 41):
+    for row in measure_cost(names, rounds=3 if quick else 25):
         rows.append(row)
         progress.advance()
     return rows

@@ -18,8 +18,13 @@ from lightsleeper.benchmarks.scoring import loss_of
 __all__ = ["COST_SETTINGS", "extra_bytes", "measure_cost"]
 
 BASELINE = "plain SGD"
-_STEPS_A_BLOCK = 10
+_STEPS_A_BLOCK = 50
 _WARM_UP_STEPS = 120  # over Schedule-Free's warm-up of 100 steps
+_AROUND = "sgd"
+_AROUND_MOMENTUM_SGD = frozenset(
+    ("ema", "swa", "lawa", "polynomial", "one_cycle", "cosine", "lookahead", "pswa", "pwalks", "pswm")
+)
+"""Methods that are built around SGD with momentum: their own cost is what they add to that."""
 
 COST_SETTINGS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "DS-CNN 14x14, batch 32": (lambda: networks.ds_cnn(classes=10), (32, 1, 14, 14)),
@@ -28,22 +33,24 @@ COST_SETTINGS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 """Networks and the shape of a batch at which the cost is measured."""
 
 
-def measure_cost(methods: Sequence[str], *, rounds: int = 41) -> Iterator[dict[str, Any]]:
+def measure_cost(methods: Sequence[str], *, rounds: int = 25) -> Iterator[dict[str, Any]]:
     """One row for each setting and method.
 
-    All methods of a setting train in turns of ten steps, in one process on one thread, and processor time is taken, so
-    that a busy machine is busy for all of them alike. A run is as long as it is measured (530 steps without --quick),
-    of epochs of 100 steps: what a method does once a hundredth of a run (LAWA) it does every 5 steps here, and SWA
-    averages in the last quarter only.
+    All methods of a setting train in turns of 50 steps, in one process on one thread, and processor time is taken, so
+    that a busy machine is busy for all of them alike. A turn is an epoch, so that each holds a whole period of the
+    methods that write back; real periods are longer, and their write-backs rarer. A run is as long as it is measured
+    (1,370 steps without --quick): what a method does once a hundredth of a run (LAWA) it does every 13 steps here, and
+    SWA averages in the last quarter only.
 
     `ratio` is the median over rounds of a method's time over plain SGD's (no momentum) in the same round,
-    `ratio_quartiles` its spread; `bytes_per_weight` is beside weights and gradients, see `extra_bytes`.
+    `ratio_quartiles` its spread; `own_ratio` the same over SGD with momentum for the methods that are built around it,
+    and `ratio` for all others; `bytes_per_weight` is beside weights and gradients, see `extra_bytes`.
     """
     torch.set_num_threads(1)
     for setting, (make, shape) in COST_SETTINGS.items():
         steppers = {
             name: _Stepper(name, make, shape, steps=_WARM_UP_STEPS + rounds * _STEPS_A_BLOCK)
-            for name in (BASELINE, *methods)
+            for name in dict.fromkeys((BASELINE, _AROUND, *methods))
         }
         for stepper in steppers.values():
             stepper.time_s(_WARM_UP_STEPS)
@@ -51,8 +58,10 @@ def measure_cost(methods: Sequence[str], *, rounds: int = 41) -> Iterator[dict[s
         for _ in range(rounds):
             for name, stepper in steppers.items():
                 times[name].append(stepper.time_s(_STEPS_A_BLOCK) / _STEPS_A_BLOCK)
-        for name, stepper in steppers.items():
-            ratios = [own / base for own, base in zip(times[name], times[BASELINE], strict=True)]
+        for name in (BASELINE, *methods):
+            stepper = steppers[name]
+            ratios = _ratios(times[name], times[BASELINE])
+            around = times[_AROUND if name in _AROUND_MOMENTUM_SGD else BASELINE]
             weights = sum(p.numel() for p in stepper.network.parameters() if p.requires_grad)
             state = extra_bytes(stepper.training, stepper.network)
             yield {
@@ -63,10 +72,15 @@ def measure_cost(methods: Sequence[str], *, rounds: int = 41) -> Iterator[dict[s
                 "step_s": statistics.median(times[name]),
                 "ratio": statistics.median(ratios),
                 "ratio_quartiles": [statistics.quantiles(ratios, n=4)[at] for at in (0, 2)] if rounds > 1 else None,
+                "own_ratio": statistics.median(_ratios(times[name], around)),
                 "rounds": rounds,
                 "extra_bytes": state,
                 "bytes_per_weight": state / weights,
             }
+
+
+def _ratios(times: Sequence[float], base: Sequence[float]) -> list[float]:
+    return [own / other for own, other in zip(times, base, strict=True)]
 
 
 class _Stepper:
@@ -77,7 +91,7 @@ class _Stepper:
         self.network = make()
         self._x = torch.randn(shape)
         self._y = torch.arange(shape[0]) % 6
-        plan = Plan(steps=steps, epoch_steps=100)
+        plan = Plan(steps=steps, epoch_steps=_STEPS_A_BLOCK)
         if name == BASELINE:
             self.training = Training(SGD(self.network.parameters(), lr=1e-3), {})
         else:

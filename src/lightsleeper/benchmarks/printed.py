@@ -9,7 +9,7 @@ __all__ = ["COST_HEADING", "SUMMARY_HEADING", "SUMMARY_NOTES", "cost_tables", "s
 Row = dict[str, Any]
 
 SUMMARY_HEADING = ("method", "kind", "score (95 %)", "at rate", "range", "to target", "drop", "failed")
-COST_HEADING = ("method", "step, ms", "over plain SGD", "quartiles", "extra bytes", "a weight")
+COST_HEADING = ("method", "step, ms", "over plain SGD", "quartiles", "over its SGD", "extra bytes", "a weight")
 
 SUMMARY_NOTES = (
     "score: mean over seeds at the best rate of the grid, chosen on the test set for every method alike; interval 95 % "
@@ -70,8 +70,9 @@ def _cost_line(row: Row) -> tuple[str, ...]:
     return (
         row["method_title"],
         f"{1e3 * row['step_s']:.3f}",
-        f"{row['ratio']:.2f}",
+        f"{row['ratio']:.3f}",
         "-" if quartiles is None else " to ".join(f"{ratio:.2f}" for ratio in quartiles),
+        f"{row['own_ratio']:.3f}",
         str(row["extra_bytes"]),
         f"{row['bytes_per_weight']:.2f}",
     )

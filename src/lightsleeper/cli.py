@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lightsleeper.errors import InputError, LightsleeperError
+from lightsleeper.errors import InputError, LightsleeperError, VerificationError
 
 __all__ = ["app", "main", "run"]
 
@@ -141,6 +141,52 @@ def power(
         _print_json(energy)
     else:
         _print_power(energy)
+
+
+@app.command(epilog="Example: lightsleeper verify glass --recording breaking_glass.wav")
+def verify(
+    run: RunArgument,
+    recording: Annotated[Path | None, typer.Option(help="Sound; one of the design's own without.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the simulator against ngspice, block by block and whole; exit code 1 where a limit is missed."""
+    from lightsleeper.design import load_design, verify_design  # noqa: PLC0415
+    from lightsleeper.report import VERIFICATION_HEADING, verification_lines, write_verification  # noqa: PLC0415
+
+    with _bar() as progress:
+        found = verify_design(load_design(run), recording, progress=progress)
+    page = run / "verification.html"
+    write_verification(page, found)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        title = f"{found.conditions['recording']}, simulator against {found.engine}"
+        _print_tables(VERIFICATION_HEADING, [(title, verification_lines(found))])
+        print(f"\nOpen {page}")
+    failed = sum(not row.passed for row in found.rows)
+    if failed:
+        raise VerificationError(f"{failed} of {len(found.rows)} rows miss their limit; see {page}")
+
+
+@app.command(epilog="Example: lightsleeper export glass --to spice --out glass.cir")
+def export(
+    run: RunArgument,
+    to: Annotated[str, typer.Option(help="spice: a netlist for ngspice.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; RUN/frontend.cir without.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write an artefact of a finished design for another tool."""
+    from lightsleeper.circuits.spice import write_netlist  # noqa: PLC0415
+    from lightsleeper.design import load_design  # noqa: PLC0415
+
+    if to != "spice":
+        raise InputError(f"--to is {to!r}: give spice")
+    path = run / "frontend.cir" if out is None else out
+    write_netlist(load_design(run).frontend, path)
+    if as_json:
+        _print_json({"file": str(path)})
+    else:
+        print(path)
 
 
 @bench.command(epilog="Example: lightsleeper bench averaging --tasks digits --methods sgd,one_cycle,schedule_free")

@@ -20,7 +20,7 @@ from lightsleeper.design.run_folder import RUN_MARKS
 from lightsleeper.errors import LightsleeperError
 from lightsleeper.recordings import synthetic_recordings
 
-VERBS = ("design", "evaluate", "simulate", "power", "bench averaging")
+VERBS = ("design", "evaluate", "simulate", "power", "verify", "export", "bench averaging")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -157,7 +157,10 @@ def test_an_out_folder_in_use_is_kept(tmp_path: Path, capsys: Capture):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["diary.txt"]
 
 
-@pytest.mark.parametrize("verb", [["evaluate", "--recordings", "."], ["simulate", "x.wav"], ["power"]])
+@pytest.mark.parametrize(
+    "verb",
+    [["evaluate", "--recordings", "."], ["simulate", "x.wav"], ["power"], ["verify"], ["export", "--to", "spice"]],
+)
 def test_a_folder_that_is_no_run_is_one_line(verb: list[str], tmp_path: Path, capsys: Capture):
     assert run([verb[0], str(tmp_path), *verb[1:]]) == 2
     assert f"{tmp_path}: is no finished run (no summary.json)" in said_line(capsys)

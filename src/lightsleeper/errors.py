@@ -1,6 +1,6 @@
 """Errors that a person can mend: one clear line that names the thing at fault and the way out."""
 
-__all__ = ["InputError", "LightsleeperError", "MissingToolError"]
+__all__ = ["InputError", "LightsleeperError", "MissingToolError", "VerificationError"]
 
 
 class LightsleeperError(Exception):
@@ -13,3 +13,7 @@ class InputError(LightsleeperError):
 
 class MissingToolError(LightsleeperError):
     """An external program is not installed. The message names the package that holds it."""
+
+
+class VerificationError(LightsleeperError):
+    """A simulated circuit strays from its reference by more than a limit. The message counts the rows."""

@@ -8,6 +8,7 @@ from lightsleeper.design.run_folder import new_run
 from lightsleeper.design.spec import Spec, load_spec
 from lightsleeper.design.storage import load_design, load_summary
 from lightsleeper.design.verbs import power_of, simulate_sound
+from lightsleeper.design.verify import verify_design
 
 __all__ = [
     "Design",
@@ -23,4 +24,5 @@ __all__ = [
     "new_run",
     "power_of",
     "simulate_sound",
+    "verify_design",
 ]

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_model, save_model
 
 from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits.spice import write_netlist
 from lightsleeper.design.measure import Design
 from lightsleeper.design.spec import load_spec
 from lightsleeper.errors import InputError
@@ -28,13 +29,14 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def save_design(design: Design, folder: Path) -> None:
-    """spec.toml, frontend.json, wake_stage.safetensors, digital_stage.safetensors and .json.
+    """spec.toml, frontend.json and .cir, wake_stage.safetensors, digital_stage.safetensors and .json.
 
     frontend.json is complete; the wake stage's weights stand apart as well, for tools that read tensors.
     """
     (folder / "spec.toml").write_text(design.spec.to_toml(), encoding="utf-8")
     frontend = design.frontend.to_dict()
     write_json(folder / "frontend.json", frontend)
+    write_netlist(design.frontend, folder / "frontend.cir")
     network = design.frontend.network
     arrays: dict[str, NDArray[np.float64]] = {name: getattr(network, name) for name in NETWORK_ARRAYS}
     arrays["output_bias_v"] = np.array([network.output_bias_v])

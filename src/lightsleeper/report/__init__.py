@@ -3,5 +3,14 @@
 from lightsleeper.report.notebook import write_notebook
 from lightsleeper.report.page import write_report
 from lightsleeper.report.picture import write_picture
+from lightsleeper.report.verification import HEADING as VERIFICATION_HEADING
+from lightsleeper.report.verification import verification_lines, write_verification
 
-__all__ = ["write_notebook", "write_picture", "write_report"]
+__all__ = [
+    "VERIFICATION_HEADING",
+    "verification_lines",
+    "write_notebook",
+    "write_picture",
+    "write_report",
+    "write_verification",
+]

@@ -40,6 +40,16 @@ class OtaKind(Enum):
         """
         return 1.0 if self is OtaKind.FIVE_TRANSISTOR else (1.0 + KAPPA) / KAPPA
 
+    @property
+    def noise_sources(self) -> float:
+        """White output noise over 2 q I of one transistor at half the tail current; 4 in a plain pair and mirror.
+
+        Of an arm with a diode in series either device passes on its own resistance's share of the sum, 1 : 1/kappa.
+        """
+        if self is OtaKind.FIVE_TRANSISTOR:
+            return 4.0
+        return 2.0 + 2.0 * (1.0 + KAPPA**2) / (1.0 + KAPPA) ** 2
+
 
 _OTAS = {
     OtaKind.FIVE_TRANSISTOR: """\

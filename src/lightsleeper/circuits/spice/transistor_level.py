@@ -1,0 +1,170 @@
+"""Transistor level: band-passes of BSIM4 transistors against the behavioural model, as designed and as identified."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.spice.comparison import Overlay, Row, nrmse_percent
+from lightsleeper.circuits.spice.engine import run_ngspice
+from lightsleeper.circuits.spice.excerpt import SOURCE, Excerpt
+from lightsleeper.circuits.spice.identification import IDENTIFIED_OTA, identified_band_pass, identify_ota
+from lightsleeper.circuits.spice.netlist import OPTIONS, amplifier, circuit, preamble
+from lightsleeper.circuits.spice.transient import BandWaves, band_name, step_s
+from lightsleeper.circuits.spice.transistors import OtaKind, band_bias, transistor_band_pass, transistor_preamble
+
+__all__ = ["TransistorBand", "compare_levels", "small_signal_rows", "transistor_band"]
+
+Floats = NDArray[np.float64]
+LIMIT_PERCENT = 5.0
+AC_LIMIT_DB = 0.4
+"""5 % of magnitude."""
+NOISE_LIMIT_PERCENT = 15.0
+"""Against 2 gamma kT/C (1 + Q), which takes kappa for 0.7 and all devices for long: a check of gamma."""
+LEVEL = "transistor"
+
+
+@dataclass(frozen=True)
+class TransistorBand:
+    """The three netlists of one band, each from `amplified` to `output` around `common`, without source or analysis."""
+
+    name: str
+    number: int
+    kind: OtaKind
+    transistors: str
+    identified: str
+    naive: str
+
+
+def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> TransistorBand:
+    """Identify the transconductors of one band, counted from 1, and write its netlists."""
+    bank, process = frontend.bank, frontend.process
+    bias = band_bias(bank, process, number, kind)
+    center_hz = bank.center_hz[number - 1]
+    coupling = identify_ota(kind, bias.coupling_a, process, frequency_hz=center_hz)
+    damping = identify_ota(kind, bias.damping_a, process, frequency_hz=center_hz)
+    # The behavioural amplifier is referred to ground, the transistors to the common level.
+    drive = [*amplifier(frontend), "E_input input common amplified 0 1"]
+    naive = (
+        f"X_band amplified output inner band_pass f0={center_hz:.10g} q={bank.q[number - 1]:.10g} "
+        f"c={bank.capacitance_f:.10g} range={kind.widening * process.range_v:.10g}"
+    )
+    return TransistorBand(
+        name=f"{kind.value.replace('_', '-')} band-pass, {band_name(frontend, number)}",
+        number=number,
+        kind=kind,
+        transistors="\n".join(
+            [
+                transistor_preamble(kind, process),
+                *drive,
+                *transistor_band_pass(kind, bias, bank.capacitance_f),
+            ]
+        ),
+        identified="\n".join(
+            [
+                OPTIONS,
+                f".options temp={process.temperature_c:g}",
+                "V_common common 0 0",
+                IDENTIFIED_OTA,
+                *drive,
+                *identified_band_pass(coupling, damping, bank.capacitance_f),
+            ]
+        ),
+        naive="\n".join([preamble(frontend, noise=False), "V_common common 0 0", *amplifier(frontend), naive]),
+    )
+
+
+def small_signal_rows(frontend: FrontEnd, found: TransistorBand) -> tuple[list[Row], Overlay]:
+    """Operating point and AC of one band: transistors against the identified model; noise against the formula."""
+    points, gains = [], []
+    for elements in (found.transistors, found.identified):
+        plots = run_ngspice(
+            circuit(found.name, elements, "V1 microphone 0 ac 1", ".op", ".ac dec 100 20 20k", _saved())
+        )
+        point, small = (next(p for p in plots if word in p.name) for word in ("Operating", "AC"))
+        points.append(float((point["v(output)"] - point["v(common)"])[0].real))
+        gains.append(np.abs(small["v(output)"] - small["v(common)"]))
+        frequency_hz = small.real("frequency")
+    passed = gains[0] > 0.1 * gains[0].max()
+    error_db = float(np.abs(20.0 * np.log10(gains[1] / gains[0]))[passed].max())
+    range_v = found.kind.widening * frontend.process.range_v
+    # At equal Gm the tail current, and with it the noise power, grows with the linear range.
+    excess = found.kind.widening * found.kind.noise_sources / 4.0
+    plain = dataclasses.replace(frontend.bank, linearisation=1.0).output_noise_v(frontend.process)[found.number - 1]
+    expected_v = float(plain * math.sqrt(excess))
+    noise = run_ngspice(
+        circuit(
+            found.name,
+            found.transistors.replace("R_noise noise 0", "R_noise noise 0 1 noisy=0\n*"),
+            "V1 microphone 0 ac 1",
+            ".noise v(output,common) V1 dec 100 0.1 10meg",
+        )
+    )
+    noise_v = float(next(p for p in noise if p.name == "Integrated Noise").real("v(onoise_total)")[0])
+    rows = [
+        Row(
+            found.name,
+            LEVEL,
+            "operating point",
+            100.0 * abs(points[1] - points[0]) / range_v,
+            LIMIT_PERCENT,
+            "% of linear range",
+        ),
+        Row(found.name, LEVEL, "AC", error_db, AC_LIMIT_DB, "dB"),
+        Row(found.name, LEVEL, "noise", 100.0 * abs(expected_v / noise_v - 1.0), NOISE_LIMIT_PERCENT, "%"),
+    ]
+    curves = {
+        name: (frequency_hz, 20.0 * np.log10(gain))
+        for name, gain in zip(("transistors", "identified"), gains, strict=True)
+    }
+    return rows, Overlay(f"{found.name}: gain from the microphone", "Frequency (Hz)", "dB", curves)
+
+
+def compare_levels(
+    frontend: FrontEnd, found: TransistorBand, excerpt: Excerpt, levels_db: Sequence[float]
+) -> tuple[list[Row], list[Overlay], dict[str, float]]:
+    """Transients of one band at several levels.
+
+    Returns:
+        Rows of the identified model, an overlay per level, and per level the error of the model as designed, in
+        percent: "naive" with the transistors' offset, "naive, offset removed" without.
+    """
+    rows, overlays, naive_percent = [], [], {}
+    for level_db in levels_db:
+        text = excerpt.source_text(frontend.amplifier, level_db)
+        runs = [_transient(frontend, found, elements, text, excerpt) for elements in _netlists(found)]
+        reference = runs[0]
+        time_s = np.linspace(0.0, excerpt.duration_s, 20_000)
+        reference_v = reference.at("output", time_s)
+        rest_v = float(reference_v[0])
+        identified_v, naive_v = (run.at("output", time_s) for run in runs[1:])
+        error = nrmse_percent(identified_v, reference_v, rest=rest_v)
+        rows.append(Row(found.name, LEVEL, f"transient {level_db:+g} dB", error, LIMIT_PERCENT, "%"))
+        name = f"{found.name}, {level_db:+g} dB"
+        naive_percent[f"{name}, naive"] = nrmse_percent(naive_v, reference_v, rest=rest_v)
+        naive_percent[f"{name}, naive, offset removed"] = nrmse_percent(naive_v + rest_v, reference_v, rest=rest_v)
+        curves = {
+            label: (time_s[::4], values[::4])
+            for label, values in (("transistors", reference_v), ("identified", identified_v), ("naive", naive_v))
+        }
+        overlays.append(Overlay(f"{name} of clipping: {error:.2f} % identified", "Time (s)", "V", curves))
+    return rows, overlays, naive_percent
+
+
+def _netlists(found: TransistorBand) -> tuple[str, str, str]:
+    return found.transistors, found.identified, found.naive
+
+
+def _saved() -> str:
+    return ".save v(output) v(common)"
+
+
+def _transient(frontend: FrontEnd, found: TransistorBand, elements: str, text: str, excerpt: Excerpt) -> BandWaves:
+    step = step_s(frontend.bank.center_hz[found.number - 1])
+    analysis = f".tran {step:.6g} {excerpt.duration_s:.9g} 0 {step:.6g}"
+    (plot,) = run_ngspice(circuit(found.name, elements, SOURCE, analysis, _saved()), files={"microphone.txt": text})
+    return BandWaves(plot.real("time"), {"output": plot.real("v(output)") - plot.real("v(common)")})

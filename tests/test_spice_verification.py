@@ -1,0 +1,177 @@
+"""The whole verification on a small stage: its rows, its honesty, its conditions; and the verb on a finished run."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from design_run import TinyRun, tiny_run
+from example_frontend import RATE_HZ, make_frontend, noise_bursts
+from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits.spice import Row, Verification, run_ngspice, verification, verify_frontend
+from lightsleeper.circuits.spice.chain import comparator_rows, simulate_decision
+from lightsleeper.circuits.spice.excerpt import SOURCE, loudest_excerpt
+from lightsleeper.circuits.spice.netlist import circuit, first_stage
+from lightsleeper.circuits.spice.small_signal import ac_rows, noise_rows, operating_point_rows
+from lightsleeper.circuits.spice.transient import simulate_band
+from lightsleeper.cli import run
+from lightsleeper.design import Silent
+from lightsleeper.errors import InputError
+
+FRONTEND = make_frontend((300.0, 1000.0))
+
+
+def by_analysis(rows: list[Row]) -> dict[str, Row]:
+    return {row.analysis: row for row in rows}
+
+
+def test_rest_is_that_of_the_simulator() -> None:
+    (row,) = operating_point_rows(FRONTEND)
+    assert row.error < 0.01
+
+
+def test_ac_of_the_equations_is_exact_and_that_of_the_simulator_close_in_low_bands() -> None:
+    rows, (overlay,) = ac_rows(FRONTEND, RATE_HZ)
+    assert [row.block.split(",")[0] for row in rows] == ["band-pass equations", "band-pass"]
+    assert rows[0].error < 1e-3
+    assert rows[1].by_band["300 Hz"] < 0.3
+    assert len(overlay.curves) == 4
+
+
+def test_ac_sees_a_simulator_whose_bands_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    shifted = make_frontend((303.0, 1010.0))
+    monkeypatch.setattr(FrontEnd, "simulate", lambda self, *given, **named: SIMULATE(shifted, *given, **named))
+    rows, _ = ac_rows(FRONTEND, RATE_HZ)
+    assert rows[0].passed
+    assert rows[1].error > 0.1
+    assert not rows[1].passed
+
+
+SIMULATE = FrontEnd.simulate
+
+
+def test_noise_of_the_simulator_is_that_of_ngspice() -> None:
+    rows = noise_rows(FRONTEND, RATE_HZ)
+    assert [row.block.split(",")[0] for row in rows] == ["band-pass", "amplifier and band-pass"]
+    assert all(row.passed for row in rows)
+
+
+def test_comparator_row_passes_and_is_left_out_without_hysteresis() -> None:
+    (row,) = comparator_rows(FRONTEND)
+    assert row.passed
+    bare = dataclasses.replace(FRONTEND.comparator, hysteresis_v=0.0)
+    assert comparator_rows(dataclasses.replace(FRONTEND, comparator=bare)) == []
+
+
+@pytest.mark.slow
+def test_the_halves_of_the_stage_are_the_whole() -> None:
+    """Band by band, then the decision on their envelopes: as one netlist of everything."""
+    excerpt = loudest_excerpt(noise_bursts(1, 3000)[0], RATE_HZ, duration_s=0.03)
+    text = excerpt.source_text(FRONTEND.amplifier, -20.0)
+    bands = [simulate_band(FRONTEND, number, text, excerpt.duration_s) for number in (1, 2)]
+    halves = simulate_decision(FRONTEND, bands, excerpt.duration_s)
+    analysis = f".tran 5u {excerpt.duration_s} 0 5u uic\n.save v(score) v(integral) v(band2) v(slow2)"
+    netlist = circuit("whole", first_stage(FRONTEND, noise=False), SOURCE, analysis)
+    (whole,) = run_ngspice(netlist, files={"microphone.txt": text})
+    time_s = whole.real("time")
+    np.testing.assert_allclose(bands[1].at("band", time_s), whole.real("v(band2)"), atol=5e-5)
+    np.testing.assert_allclose(bands[1].at("slow", time_s), whole.real("v(slow2)"), atol=5e-5)
+    np.testing.assert_allclose(halves.at("score", time_s), whole.real("v(score)"), atol=1e-4)
+    np.testing.assert_allclose(halves.at("integral", time_s), whole.real("v(integral)"), atol=5e-5)
+
+
+@pytest.mark.slow
+def test_a_whole_verification(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "EXCERPT_S", 0.04)
+    monkeypatch.setattr(verification, "TRANSISTOR_EXCERPT_S", 0.01)
+    samples = noise_bursts(1, 8000)[0]
+    found = verify_frontend(FRONTEND, samples, RATE_HZ, progress=Silent(), levels_db=(-20.0,), workers=1)
+    assert found.engine.startswith("ngspice-")
+    kinds = {(row.level, row.analysis) for row in found.rows}
+    analyses = ("operating point", "AC", "noise", "transient -20 dB")
+    assert kinds >= {(level, analysis) for level in ("behavioural", "transistor") for analysis in analyses}
+    blocks = {row.block.split(",")[0] for row in found.rows}
+    assert blocks >= {"band-pass", "fast envelope", "slow envelope", "floor envelope", "network", "integrator"}
+    assert blocks >= {"whole chain", "comparator", "five-transistor band-pass", "wide-range band-pass"}
+    assert all(row.passed for row in found.rows if row.level == "transistor")
+    assert all(np.isfinite(row.error) for row in found.rows)
+    assert len(found.overlays) == 1 + 3 + 2 * 3
+    assert found.conditions["excerpt_s"] == pytest.approx(0.04)
+    assert min(found.conditions["naive_percent"].values()) > 1.0
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_recording_that_is_none_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for samples in (np.zeros(16_000), np.full(16_000, np.nan)):
+        with pytest.raises(InputError, match="recording"):
+            verify_frontend(FRONTEND, samples, RATE_HZ, progress=Silent())
+
+
+def made(passed: bool) -> Verification:
+    row = Row("band-pass, 1000 Hz", "behavioural", "AC", 0.05 if passed else 0.7, 0.1, "dB")
+    return Verification("ngspice-39", [row], [], {"recording": "glass.wav"})
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_verb_prints_a_table_and_ends_with_what_it_found(
+    passed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightsleeper.design.load_design", lambda folder: None)
+    monkeypatch.setattr("lightsleeper.design.verify_design", lambda *_, **__: made(passed))
+    assert run(["verify", str(tmp_path)]) == (0 if passed else 1)
+    said = capsys.readouterr()
+    assert "glass.wav, simulator against ngspice-39" in said.out
+    assert "0.05 dB" in said.out if passed else "0.7 dB" in said.out
+    assert (tmp_path / "verification.html").is_file()
+    assert ("1 of 1 rows miss their limit" in said.err) != passed
+    assert run(["verify", str(tmp_path), "--json"]) == (0 if passed else 1)
+    data: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert data["engine"] == "ngspice-39"
+    assert data["rows"][0]["passed"] is passed
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.mark.slow
+def test_verify_a_finished_run_on_a_recording_and_on_its_own(
+    tiny: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "EXCERPT_S", 0.02)
+    monkeypatch.setattr(verification, "TRANSISTOR_EXCERPT_S", 0.008)
+    sound = tmp_path / "burst.wav"
+    soundfile.write(sound, np.concatenate([np.zeros(800), 500.0 * noise_bursts(1, 3000)[0]]), 16_000)
+    for given, named in (([], "synthetic/"), (["--recording", str(sound)], str(sound))):
+        code = run(["verify", str(tiny.folder), *given, "--json"])
+        data = json.loads(capsys.readouterr().out)
+        assert data["conditions"]["recording"].startswith(named)
+        assert code == (0 if all(row["passed"] for row in data["rows"]) else 1)
+        assert all(row["passed"] for row in data["rows"] if row["level"] == "transistor")
+        assert (tiny.folder / "verification.html").stat().st_size > 1_000_000
+
+
+@pytest.mark.slow
+def test_a_run_holds_its_netlist_and_exports_it(
+    tiny: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "glass.cir"
+    assert run(["export", str(tiny.folder), "--to", "spice", "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(out)}
+    assert out.read_text(encoding="ascii") == (tiny.folder / "frontend.cir").read_text(encoding="ascii")
+    assert run(["export", str(tiny.folder), "--to", "verilog"]) == 2
+    assert "--to is 'verilog': give spice" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_ngspice_the_verb_names_the_package(
+    tiny: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(["verify", str(tiny.folder)]) == 1
+    assert "install the package ngspice" in capsys.readouterr().err

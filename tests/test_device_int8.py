@@ -16,7 +16,7 @@ from lightsleeper.device import emit_int8, infer_quantized, quantize, read_netwo
 from lightsleeper.device.emulate import TARGETS, emulate_int8
 from lightsleeper.device.layers import Array
 from lightsleeper.device.networks import TrialNetwork, keyword_net, seeded, trial_data
-from lightsleeper.device.quantize import QuantizedNetwork, Scale, _multiplier
+from lightsleeper.device.quantization import QuantizedNetwork, Scale, _multiplier
 from lightsleeper.errors import InputError
 
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.device.emit import Source, environment
-from lightsleeper.device.emit_int8 import Int8Source
 from lightsleeper.device.layers import Array
+from lightsleeper.device.source import Source, environment
+from lightsleeper.device.source_int8 import Int8Source
 from lightsleeper.device.stack_bound import stack_bound
 from lightsleeper.device.tools import call, require
 from lightsleeper.errors import InputError, LightsleeperError

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.device.emit import environment
-from lightsleeper.device.emit_layers import layer_title, shape_context
 from lightsleeper.device.layers import Conv
 from lightsleeper.device.program import Buffer, Program, inference_program, integer_scratch
-from lightsleeper.device.quantize import QuantizedLayer, QuantizedNetwork
+from lightsleeper.device.quantization import QuantizedLayer, QuantizedNetwork
+from lightsleeper.device.source import environment
+from lightsleeper.device.source_layers import layer_title, shape_context
 from lightsleeper.device.state import FIELD_BYTES, c_float
 from lightsleeper.errors import InputError
 
@@ -48,7 +48,7 @@ def emit_int8(quantized: QuantizedNetwork, *, name: str) -> Int8Source:
     """Write C99 for a quantized network.
 
     Args:
-        quantized: of :func:`lightsleeper.device.quantize.quantize`.
+        quantized: of :func:`lightsleeper.device.quantize`.
         name: prefix of all generated names, a C name in small letters.
 
     Raises:

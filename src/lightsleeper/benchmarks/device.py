@@ -9,8 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightsleeper.device import Network, Rule, Trainable, compile_host, emit, plan_device, read_network
-from lightsleeper.device.emulate import CYCLES_PER_INSTRUCTION, TARGETS, emulate
+from lightsleeper.device import (
+    Network,
+    Rule,
+    Trainable,
+    compile_host,
+    emit,
+    emit_int8,
+    plan_device,
+    quantize,
+    read_network,
+)
+from lightsleeper.device.emulate import CYCLES_PER_INSTRUCTION, TARGETS, emulate, emulate_int8
 from lightsleeper.device.networks import NETWORKS, TrialNetwork, keyword_net, seeded, trial_data
 from lightsleeper.device.oracle import distance, train_torch
 
@@ -65,12 +75,15 @@ def bench_device(*, quick: bool, progress: Progress) -> list[Row]:
             progress.advance()
     updates = list(_updates())
     costs = list(_costs(quick=quick))
-    progress.begin("cost of a step", len(updates) + len(costs))
+    progress.begin("cost of a step", len(updates) + len(costs) + (not quick))
     for method, rule in updates:
         rows.append(_update_cost(method, rule))
         progress.advance()
     for row in costs:
         rows.append(_cost(*row))
+        progress.advance()
+    if not quick:
+        rows.append(_int8_cost())
         progress.advance()
     return rows
 
@@ -202,6 +215,33 @@ def _cost(
         "instructions": {"mean": float(steps.mean()), "most": int(steps.max())},
         "instructions_per_parameter": float(steps.mean()) / plan.parameters,
     } | _estimate(core, float(steps.mean()))
+
+
+def _int8_cost() -> Row:
+    """Inference of the keyword network in int8."""
+    network = _read(KEYWORD)[1]
+    x, _ = trial_data(KEYWORD, network, 32, seed=SEED)
+    source = emit_int8(quantize(network, x), name="net")
+    with tempfile.TemporaryDirectory() as folder:
+        run = emulate_int8(source, TARGETS["m4f"], x[:4], folder=Path(folder), optimise="-O3")
+    return {
+        "kind": "cost",
+        "what": "keyword DS-CNN",
+        "does": "infer in int8",
+        "core": "m4f",
+        "optimise": "-O3",
+        "parameters": network.parameter_count,
+        "budget_bytes": None,
+        "state_bytes": 0,
+        "static_bytes": run.static_bytes,
+        "stack_bytes": run.stack_bytes,
+        "stack_bound_bytes": run.stack_bound_bytes,
+        "outside_of_bound": [],
+        "ram_bytes": run.static_bytes + run.stack_bytes,
+        "flash_bytes": run.code_bytes,
+        "instructions": {"mean": float(run.instructions.mean()), "most": int(run.instructions.max())},
+        "instructions_per_parameter": float(run.instructions.mean()) / network.parameter_count,
+    } | _estimate("m4f", float(run.instructions.mean()))
 
 
 def _estimate(core: str, instructions: float) -> Row:

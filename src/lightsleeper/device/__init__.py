@@ -1,23 +1,55 @@
-"""From a small PyTorch network to C99 that infers and trains on the device, in a memory budget."""
+"""The device learns while it rests: a small PyTorch network to C99 that infers and trains, in a memory budget.
 
-from lightsleeper.device.emit import Source, emit
-from lightsleeper.device.graph import Network, Trainable, read_network
-from lightsleeper.device.host import HostModel, compile_host
-from lightsleeper.device.log_mel import LogMelSource, emit_log_mel
-from lightsleeper.device.plan import Plan, plan_device
-from lightsleeper.device.rule import Rule
+What is offered here is imported when it is first asked for, as training on a device has no memory for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightsleeper.device.graph import Network, Trainable, read_network
+    from lightsleeper.device.host import HostModel, compile_host
+    from lightsleeper.device.log_mel import LogMelSource, emit_log_mel
+    from lightsleeper.device.plan import Plan, plan_device
+    from lightsleeper.device.quantization import QuantizedNetwork, infer_quantized, quantize
+    from lightsleeper.device.rule import Rule
+    from lightsleeper.device.source import Source, emit
+    from lightsleeper.device.source_int8 import Int8Source, emit_int8
 
 __all__ = [
     "HostModel",
+    "Int8Source",
     "LogMelSource",
     "Network",
     "Plan",
+    "QuantizedNetwork",
     "Rule",
     "Source",
     "Trainable",
     "compile_host",
     "emit",
+    "emit_int8",
     "emit_log_mel",
+    "infer_quantized",
     "plan_device",
+    "quantize",
     "read_network",
 ]
+
+_MODULES = {
+    "graph": ("Network", "Trainable", "read_network"),
+    "host": ("HostModel", "compile_host"),
+    "log_mel": ("LogMelSource", "emit_log_mel"),
+    "plan": ("Plan", "plan_device"),
+    "quantization": ("QuantizedNetwork", "infer_quantized", "quantize"),
+    "rule": ("Rule",),
+    "source": ("Source", "emit"),
+    "source_int8": ("Int8Source", "emit_int8"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

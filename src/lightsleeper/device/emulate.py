@@ -4,8 +4,6 @@ QEMU counts instructions, not cycles; cycles and energy are estimates from publi
 (reference/on_device.md section 2) and say so.
 """
 
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.device.emit import Source, environment
 from lightsleeper.device.layers import Array
+from lightsleeper.device.source import Source, environment
+from lightsleeper.device.source_int8 import Int8Source
 from lightsleeper.device.stack_bound import stack_bound
 from lightsleeper.device.tools import call, require
 from lightsleeper.errors import InputError, LightsleeperError
 
-__all__ = ["CYCLES_PER_INSTRUCTION", "TARGETS", "Emulated", "Target", "emulate"]
+__all__ = ["CYCLES_PER_INSTRUCTION", "TARGETS", "Emulated", "EmulatedInt8", "Target", "emulate", "emulate_int8"]
 
 CYCLES_PER_INSTRUCTION = (1.0, 1.5)
 """Assumed, not measured."""
@@ -99,6 +98,18 @@ class Emulated:
         return self.state["weights"]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EmulatedInt8:
+    """What came of a run of int8 inference: outputs (n, outputs), and the rest as in `Emulated`."""
+
+    outputs: Array
+    instructions: NDArray[np.int64]
+    stack_bytes: int
+    stack_bound_bytes: int
+    code_bytes: int
+    static_bytes: int
+
+
 def emulate(
     source: Source,
     target: Target,
@@ -110,7 +121,7 @@ def emulate(
     contract: bool = True,
     infer: bool = False,
     ram_bytes: int | None = None,
-    seconds: float = 300.0,
+    seconds: float = 600.0,
 ) -> Emulated:
     """Build for a core, run every sample through it in QEMU, and read the state back.
 
@@ -131,28 +142,18 @@ def emulate(
         MissingToolError: a compiler, its library, or QEMU is not installed.
         LightsleeperError: the program failed.
     """
-    qemu = require("qemu-system-arm")
-    source.write(folder)
     _write_samples(folder / "samples.bin", source, samples, targets)
-    _build(source, target, folder, optimise=optimise, contract=contract, infer=infer, ram=ram_bytes or target.ram_bytes)
-    symbols = call(["arm-none-eabi-nm", "run.elf"], cwd=folder)[0].splitlines()
-    mark = next(line.split()[0] for line in symbols if line.split()[-1] == "mark")
-    call(
-        [
-            Path(qemu).name, "-M", target.machine, "-nographic", "-monitor", "none", "-serial", "none",
-            "-semihosting-config", "enable=on,target=native", "-plugin", f"./libcount.so,mark=0x{int(mark, 16) & ~1:x}",
-            "-kernel", "run.elf",
-        ],
-        cwd=folder,
-        seconds=seconds,
-    )  # fmt: skip
-    function = f"{source.name}_{'infer' if infer else 'train_step'}"
-    bound, outside = stack_bound(folder / f"{source.name}.ci", function)
-    text, data, bss = _sizes(folder, f"{source.name}.o")
+    mse = source.plan.network.loss == "mse"
+    options = {"infer": infer, "labelled": not mse, "target_floats": source.plan.network.outputs if mse else 1}
+    machine = _Machine(target, folder, source.name, ram_bytes=ram_bytes or target.ram_bytes)
+    machine.build(source, optimise=optimise, contract=contract, options=options | {"integer": False})
+    machine.run(seconds)
+    bound, outside = machine.stack_bound("infer" if infer else "train_step")
+    text, data, bss = machine.sizes()
     used, state = _read_state(folder / "state.bin", source)
     return Emulated(
         state=state,
-        instructions=_instructions(folder / "counts.txt", len(samples)),
+        instructions=machine.instructions(len(samples)),
         stack_bytes=used,
         stack_bound_bytes=bound,
         outside=outside,
@@ -161,44 +162,101 @@ def emulate(
     )
 
 
-def _build(
-    source: Source, target: Target, folder: Path, *, optimise: str, contract: bool, infer: bool, ram: int
-) -> None:
-    name = source.name
-    loss = source.plan.network.loss
-    harness = (
-        environment()
-        .get_template("harness.c.jinja")
-        .render(
-            name=name,
-            NAME=name.upper(),
-            infer=infer,
-            labelled=loss != "mse",
-            target_floats=source.plan.network.outputs if loss == "mse" else 1,
-            painted_words=_PAINTED_WORDS,
-        )
+def emulate_int8(
+    source: Int8Source,
+    target: Target,
+    samples: Array,
+    *,
+    folder: Path,
+    optimise: Literal["-Os", "-O2", "-O3"] = "-O2",
+    seconds: float = 600.0,
+) -> EmulatedInt8:
+    """Build int8 inference for a core and run every sample (n, ...) through it; options and errors as `emulate`."""
+    network = source.quantized.network
+    flat = np.ascontiguousarray(samples, np.float32).reshape(len(samples), -1)
+    if flat.shape[1] != network.inputs:
+        raise InputError(f"samples of {flat.shape[1]} numbers do not fit the network, which takes {network.inputs}")
+    (folder / "samples.bin").write_bytes(flat.tobytes())
+    machine = _Machine(target, folder, source.name, ram_bytes=target.ram_bytes)
+    options = {"infer": True, "labelled": False, "target_floats": 0, "integer": True}
+    machine.build(source, optimise=optimise, contract=True, options=options)
+    machine.run(seconds)
+    bound, _ = machine.stack_bound("infer")
+    text, data, bss = machine.sizes()
+    words = np.frombuffer((folder / "outputs.bin").read_bytes(), np.float32)
+    return EmulatedInt8(
+        outputs=words[:-1].reshape(len(samples), -1),
+        instructions=machine.instructions(len(samples)),
+        stack_bytes=4 * int(words[-1:].view(np.uint32)[0]),
+        stack_bound_bytes=bound,
+        code_bytes=text,
+        static_bytes=data + bss,
     )
-    (folder / "harness.c").write_text(harness, encoding="ascii")
-    plugin = environment().get_template("count_plugin.c.jinja").render()
-    (folder / "count.c").write_text(plugin, encoding="ascii")
-    if shutil.which("arm-none-eabi-gcc"):
+
+
+class _Machine:
+    """One build and run in a folder."""
+
+    def __init__(self, target: Target, folder: Path, name: str, *, ram_bytes: int) -> None:
+        self.qemu = require("qemu-system-arm")
+        self.target, self.folder, self.name, self.ram_bytes = target, folder, name, ram_bytes
+
+    def build(self, source: Source | Int8Source, *, optimise: str, contract: bool, options: dict[str, Any]) -> None:
+        """Compile the sources strictly, link them with a harness, and build the counter."""
+        name, folder = self.name, self.folder
+        source.write(folder)
+        templates = environment()
+        given = options | {"name": name, "NAME": name.upper(), "painted_words": _PAINTED_WORDS}
+        (folder / "harness.c").write_text(templates.get_template("harness.c.jinja").render(given), encoding="ascii")
+        (folder / "count.c").write_text(templates.get_template("count_plugin.c.jinja").render(), encoding="ascii")
         _require_picolibc(folder)
-    call(["gcc", "-O2", "-shared", "-fPIC", "count.c", "-o", "libcount.so"], cwd=folder)
-    common = [
-        "arm-none-eabi-gcc", "-std=c99", optimise, "-mthumb", *target.flags,
-        f"-ffp-contract={'fast' if contract else 'off'}", "--specs=picolibc.specs",
-    ]  # fmt: skip
-    strict = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-fcallgraph-info=su"]
-    call([*common, *strict, "-c", f"{name}.c"], cwd=folder)
-    flash, stack = min(16 * target.ram_bytes, 4 << 20), 4 * _PAINTED_WORDS + 512
-    sizes = {"__flash": 0, "__flash_size": flash, "__ram": 0x20000000, "__ram_size": ram}
-    call(
-        [
-            *common, "--oslib=semihost", "--crt0=hosted", "harness.c", f"{name}.o", "-o", "run.elf", "-lm",
-            *(f"-Wl,--defsym={key}=0x{value:x}" for key, value in (sizes | {"__stack_size": stack}).items()),
-        ],
-        cwd=folder,
-    )  # fmt: skip
+        call(["gcc", "-O2", "-shared", "-fPIC", "count.c", "-o", "libcount.so"], cwd=folder)
+        common = [
+            "arm-none-eabi-gcc", "-std=c99", optimise, "-mthumb", *self.target.flags,
+            f"-ffp-contract={'fast' if contract else 'off'}", "--specs=picolibc.specs",
+        ]  # fmt: skip
+        strict = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-fcallgraph-info=su"]
+        call([*common, *strict, "-c", f"{name}.c"], cwd=folder)
+        flash, stack = min(16 * self.target.ram_bytes, 4 << 20), 4 * _PAINTED_WORDS + 512
+        sizes = {"__flash": 0, "__flash_size": flash, "__ram": 0x20000000, "__ram_size": self.ram_bytes}
+        call(
+            [
+                *common, "--oslib=semihost", "--crt0=hosted", "harness.c", f"{name}.o", "-o", "run.elf", "-lm",
+                *(f"-Wl,--defsym={key}=0x{value:x}" for key, value in (sizes | {"__stack_size": stack}).items()),
+            ],
+            cwd=folder,
+        )  # fmt: skip
+
+    def run(self, seconds: float) -> None:
+        """Run it under QEMU with the counter."""
+        symbols = call(["arm-none-eabi-nm", "run.elf"], cwd=self.folder)[0].splitlines()
+        mark = next(line.split()[0] for line in symbols if line.split()[-1] == "mark")
+        call(
+            [
+                Path(self.qemu).name, "-M", self.target.machine, "-nographic", "-monitor", "none", "-serial", "none",
+                "-semihosting-config", "enable=on,target=native",
+                "-plugin", f"./libcount.so,mark=0x{int(mark, 16) & ~1:x}", "-kernel", "run.elf",
+            ],
+            cwd=self.folder,
+            seconds=seconds,
+        )  # fmt: skip
+
+    def stack_bound(self, function: str) -> tuple[int, list[str]]:
+        """Bound of the stack of a function of the model, and what is called outside of it."""
+        return stack_bound(self.folder / f"{self.name}.ci", f"{self.name}_{function}")
+
+    def sizes(self) -> list[int]:
+        """Text with constants, data and bss of the model's object file."""
+        numbers = call(["arm-none-eabi-size", f"{self.name}.o"], cwd=self.folder)[0].splitlines()[1].split()
+        return [int(number) for number in numbers[:3]]
+
+    def instructions(self, samples: int) -> NDArray[np.int64]:
+        """Of each call. The first two marks follow one another at once; what lies between them is the harness's."""
+        counts = np.array([int(line) for line in (self.folder / "counts.txt").read_text().split()], np.int64)
+        if counts.size != 2 + 2 * samples:
+            raise LightsleeperError(f"the emulated program took {(counts.size - 2) // 2} of {samples} samples")
+        taken: NDArray[np.int64] = counts[3::2] - counts[2::2] - (counts[1] - counts[0])
+        return taken
 
 
 def _require_picolibc(folder: Path) -> None:
@@ -234,17 +292,3 @@ def _read_state(path: Path, source: Source) -> tuple[int, dict[str, NDArray[Any]
     if int(words[0]) >= _PAINTED_WORDS:
         raise LightsleeperError("the emulated program used up all of its painted stack")
     return 4 * int(words[0]), fields
-
-
-def _instructions(path: Path, samples: int) -> NDArray[np.int64]:
-    """The first two marks follow one another at once; what lies between them belongs to the harness."""
-    counts = np.array([int(line) for line in path.read_text().split()], np.int64)
-    if counts.size != 2 + 2 * samples:
-        raise LightsleeperError(f"the emulated program took {(counts.size - 2) // 2} of {samples} samples")
-    taken: NDArray[np.int64] = counts[3::2] - counts[2::2] - (counts[1] - counts[0])
-    return taken
-
-
-def _sizes(folder: Path, path: str) -> Sequence[int]:
-    numbers = call(["arm-none-eabi-size", path], cwd=folder)[0].splitlines()[1].split()
-    return [int(number) for number in numbers[:3]]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightsleeper.device.emit import Source
 from lightsleeper.device.layers import Array
+from lightsleeper.device.source import Source
 from lightsleeper.device.tools import call
 from lightsleeper.errors import InputError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightsleeper.device.emit import c_numbers, environment
 from lightsleeper.device.layers import Array
+from lightsleeper.device.source import c_numbers, environment
 from lightsleeper.device.state import FIELD_BYTES, c_float
 from lightsleeper.errors import InputError
 

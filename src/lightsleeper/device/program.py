@@ -11,9 +11,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lightsleeper.device.graph import Network
-from lightsleeper.device.layers import Gru, Pool
+from lightsleeper.device.layers import Conv, Gru, Layer, Pool
 
-__all__ = ["Buffer", "Operation", "Program", "inference_program", "needed_values", "place", "training_program"]
+__all__ = [
+    "Buffer",
+    "Operation",
+    "Program",
+    "inference_program",
+    "integer_scratch",
+    "needed_values",
+    "place",
+    "training_program",
+]
 
 
 @dataclass(eq=False)
@@ -92,8 +101,9 @@ def _needs_input(network: Network, index: int, trained: set[tuple[int, str]], fi
 class _Builder:
     """Adds operations and lengthens the lives of buffers."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, packing: int = 1) -> None:
         self.network = network
+        self.packing = packing
         self.program = Program()
 
     def buffer(self, name: str, floats: int) -> Buffer:
@@ -101,6 +111,9 @@ class _Builder:
         made = Buffer(name, floats, now, now)
         self.program.buffers.append(made)
         return made
+
+    def words(self, numbers: int) -> int:
+        return -(-numbers // self.packing)
 
     def scratch(self, name: str, floats: int) -> Buffer | None:
         return self.buffer(f"work of {name}", floats) if floats else None
@@ -119,20 +132,33 @@ class _Builder:
         layer = self.network.layers[index]
         if x is not None and layer.in_place and not keep_input:
             y = x
-            y.floats = max(y.floats, layer.stored)
+            y.floats = max(y.floats, self.words(layer.stored))
         else:
-            y = self.buffer(f"output of {layer.name}", layer.stored)
+            y = self.buffer(f"output of {layer.name}", self.words(layer.stored))
         kept = self.buffer(f"states of {layer.name}", layer.kept) if keep_states and layer.kept else None
         in_kept = kept is not None and isinstance(layer, Gru)
-        scratch = None if in_kept else self.scratch(layer.name, layer.forward_scratch)
+        work = layer.forward_scratch if self.packing == 1 else integer_scratch(layer)
+        scratch = None if in_kept else self.scratch(layer.name, work)
         self.add(Operation("forward", index, x, y, scratch, kept, again))
         return y, kept
 
 
-def inference_program(network: Network) -> Program:
-    """Forward pass in as little memory as the layers allow."""
-    builder = _Builder(network)
-    value: Buffer | None = None
+def integer_scratch(layer: Layer) -> int:
+    """Words of working memory of a forward pass in int8: the channels of a place in bytes, or a plane of sums."""
+    if not isinstance(layer, Conv):
+        return 0
+    return -(-layer.input_shape[0] // 4) if layer.pointwise else layer.out_plane
+
+
+def inference_program(network: Network, *, packing: int = 1) -> Program:
+    """Forward pass in as little memory as the layers allow.
+
+    Args:
+        network: what runs.
+        packing: activations in four bytes. Over 1, the sample is stored in the arena too.
+    """
+    builder = _Builder(network, packing=packing)
+    value = builder.buffer("sample", builder.words(network.inputs)) if packing > 1 else None
     for index in range(len(network.layers)):
         value, _ = builder.forward(index, value, keep_input=False)
     place(builder.program)

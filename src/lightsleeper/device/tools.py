@@ -27,7 +27,7 @@ def require(program: str) -> str:
     return found
 
 
-def call(command: Sequence[str], *, cwd: Path, seconds: float = 120.0) -> tuple[str, str]:
+def call(command: Sequence[str], *, cwd: Path, seconds: float = 600.0) -> tuple[str, str]:
     """Run a program and return what it wrote to standard output and error.
 
     Raises:

@@ -9,7 +9,7 @@ from lightsleeper.device.layers import Array, Block, Conv, Gru, Layer, Linear, P
 from lightsleeper.device.plan import Plan
 from lightsleeper.device.state import c_float
 
-__all__ = ["Layout", "layer_context", "layer_title"]
+__all__ = ["Layout", "layer_context", "layer_title", "shape_context"]
 
 
 class Layout:
@@ -78,7 +78,12 @@ def layer_context(plan: Plan, index: int, first: int, layout: Layout) -> dict[st
     shown["reads_weights"] = used and any(r is not None and r.startswith("p ") for r in (*reads, *reads_block))
     trains = any(shown[f"train_{parameter}"] is not None for parameter in _PARAMETERS[type(layer)])
     shown["uses_state"] = shown["reads_weights"] or trains
-    return shown | _SHAPES[type(layer)](layer)
+    return shown | shape_context(layer)
+
+
+def shape_context(layer: Layer) -> dict[str, Any]:
+    """Its kind and literal sizes."""
+    return _SHAPES[type(layer)](layer)
 
 
 def _conv_shape(layer: Conv) -> dict[str, Any]:

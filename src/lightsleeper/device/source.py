@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lightsleeper.averaging import settle_rule
 from lightsleeper.averaging.settle import DRIFT_EVERY
-from lightsleeper.device.emit_layers import Layout, layer_context, layer_title
 from lightsleeper.device.layers import Array, Gru
 from lightsleeper.device.plan import Plan
 from lightsleeper.device.program import Buffer, Operation
+from lightsleeper.device.source_layers import Layout, layer_context, layer_title
 from lightsleeper.device.state import c_float
 from lightsleeper.errors import InputError
 

@@ -98,13 +98,13 @@ static int write_units(void *context, uint32_t offset, const uint8_t *bytes, uin
 }
 
 /* The sample of a step follows from the step alone, so a run that goes on sees what the uninterrupted one saw. */
-static void sample_of(uint32_t step, float *x, uint32_t *label) {
+static void sample_of(uint32_t step, float *x, int32_t *label) {
     uint32_t seed = step * 2654435761u + 12345u;
     for (uint32_t i = 0; i < TINY_INPUTS; i++) {
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
     }
-    *label = (seed >> 8) % TINY_OUTPUTS;
+    *label = (int32_t)((seed >> 8) % TINY_OUTPUTS);
 }
 
 /* One life of the device, from reset to power failure (returns 0) or to the last step (returns 1).
@@ -117,19 +117,19 @@ static int live(void) {
     ls_checkpoint checkpoint;
     ls_checkpoint_status status;
     float x[TINY_INPUTS];
-    uint32_t label;
+    int32_t label;
     memset(&ram, 0xA5, sizeof ram);
     memset(&checkpoint, 0xA5, sizeof checkpoint);
     if (setjmp(power_off) != 0) {
         return 0;
     }
-    status = ls_checkpoint_load(&checkpoint, &flash, TINY_VERSION, &ram, sizeof ram);
+    tiny_init(&ram);
+    status = ls_checkpoint_load(&checkpoint, &flash, TINY_VERSION, &ram, TINY_CHECKPOINT_BYTES);
     statuses[status]++;
     if (status == LS_CHECKPOINT_NONE || status == LS_CHECKPOINT_CORRUPT) {
         if (saved != 0u) {
             stop("a saved state is lost");
         }
-        tiny_init(&ram);
     } else if (status != LS_CHECKPOINT_OK && status != LS_CHECKPOINT_FALLBACK) {
         stop("loading failed");
     } else if (ram.steps < saved || ram.steps > saved + every || ram.steps % every != 0u) {
@@ -138,10 +138,12 @@ static int live(void) {
         saved = ram.steps; /* a save that was whole and had not returned */
     }
     while (ram.steps < steps_total) {
-        sample_of(ram.steps, x, &label);
-        (void)tiny_train_step(&ram, x, label);
+        for (uint32_t i = 0; i < TINY_BATCH; i++) {
+            sample_of(ram.steps * TINY_BATCH + i, x, &label);
+            (void)tiny_train_step(&ram, x, label);
+        }
         if (ram.steps % every == 0u) {
-            if (ls_checkpoint_save(&checkpoint, &ram, sizeof ram) != LS_CHECKPOINT_OK) {
+            if (ls_checkpoint_save(&checkpoint, &ram, TINY_CHECKPOINT_BYTES) != LS_CHECKPOINT_OK) {
                 stop("saving failed");
             }
             saved = ram.steps;
@@ -165,7 +167,7 @@ int main(int argc, char **argv) {
     flash.base = cells;
     flash.page_bytes = (uint32_t)atoi(argv[1]);
     flash.write_bytes = (uint32_t)atoi(argv[2]);
-    flash.slot_pages = ((uint32_t)sizeof(tiny_state) + 32u + flash.page_bytes - 1u) / flash.page_bytes;
+    flash.slot_pages = ((uint32_t)TINY_CHECKPOINT_BYTES + 32u + flash.page_bytes - 1u) / flash.page_bytes;
     flash.erase_page = erase_page;
     flash.write = write_units;
     steps_total = (uint32_t)atoi(argv[3]);

@@ -17,9 +17,7 @@ void tiny_init(tiny_state *state) {
     memcpy(state->average, state->weights, sizeof state->average);
 }
 
-float tiny_train_step(tiny_state *state, const float *x, uint32_t label) {
-    float *w = state->weights;
-    float hidden[TINY_HIDDEN], error[TINY_OUTPUTS], gradient[TINY_WEIGHTS], sum = 0.0f, loss;
+static void forward(const float *w, const float *x, float *hidden, float *y) {
     for (uint32_t h = 0; h < TINY_HIDDEN; h++) {
         float total = w[BIAS_1 + h];
         for (uint32_t i = 0; i < TINY_INPUTS; i++) {
@@ -28,35 +26,57 @@ float tiny_train_step(tiny_state *state, const float *x, uint32_t label) {
         hidden[h] = tanhf(total);
     }
     for (uint32_t o = 0; o < TINY_OUTPUTS; o++) {
-        float total = w[BIAS_2 + o];
+        y[o] = w[BIAS_2 + o];
         for (uint32_t h = 0; h < TINY_HIDDEN; h++) {
-            total += w[LAYER_2 + o * TINY_HIDDEN + h] * hidden[h];
+            y[o] += w[LAYER_2 + o * TINY_HIDDEN + h] * hidden[h];
         }
-        error[o] = expf(total);
+    }
+}
+
+int tiny_train_step(tiny_state *state, const float x[TINY_INPUTS], int32_t label) {
+    float *w = state->weights, *gradient = state->gradient;
+    float hidden[TINY_HIDDEN], error[TINY_OUTPUTS], sum = 0.0f;
+    for (uint32_t i = 0; i < TINY_INPUTS; i++) {
+        if (!isfinite(x[i])) {
+            return TINY_SKIPPED;
+        }
+    }
+    forward(w, x, hidden, error);
+    for (uint32_t o = 0; o < TINY_OUTPUTS; o++) {
+        error[o] = expf(error[o]);
         sum += error[o];
     }
-    loss = -logf(error[label] / sum);
     for (uint32_t o = 0; o < TINY_OUTPUTS; o++) {
-        error[o] = error[o] / sum - (o == label ? 1.0f : 0.0f);
-        gradient[BIAS_2 + o] = error[o];
+        error[o] = error[o] / sum - ((int32_t)o == label ? 1.0f : 0.0f);
+        gradient[BIAS_2 + o] += error[o];
     }
     for (uint32_t h = 0; h < TINY_HIDDEN; h++) {
         float back = 0.0f;
         for (uint32_t o = 0; o < TINY_OUTPUTS; o++) {
-            gradient[LAYER_2 + o * TINY_HIDDEN + h] = error[o] * hidden[h];
+            gradient[LAYER_2 + o * TINY_HIDDEN + h] += error[o] * hidden[h];
             back += error[o] * w[LAYER_2 + o * TINY_HIDDEN + h];
         }
         back *= 1.0f - hidden[h] * hidden[h];
-        gradient[BIAS_1 + h] = back;
+        gradient[BIAS_1 + h] += back;
         for (uint32_t i = 0; i < TINY_INPUTS; i++) {
-            gradient[h * TINY_INPUTS + i] = back * x[i];
+            gradient[h * TINY_INPUTS + i] += back * x[i];
         }
     }
+    if (++state->in_batch < TINY_BATCH) {
+        return TINY_ACCUMULATED;
+    }
+    state->in_batch = 0;
     state->steps++;
     for (uint32_t i = 0; i < TINY_WEIGHTS; i++) {
-        state->momentum[i] = 0.9f * state->momentum[i] + gradient[i];
+        state->momentum[i] = 0.9f * state->momentum[i] + gradient[i] / (float)TINY_BATCH;
         w[i] -= 0.05f * state->momentum[i];
         state->average[i] += (w[i] - state->average[i]) / (float)state->steps;
+        gradient[i] = 0.0f;
     }
-    return loss;
+    return TINY_STEPPED;
+}
+
+void tiny_infer(const tiny_state *state, const float x[TINY_INPUTS], float y[TINY_OUTPUTS]) {
+    float hidden[TINY_HIDDEN];
+    forward(state->average, x, hidden, y);
 }

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lightsleeper.errors import MissingToolError
+
+# On a busy machine any example may take seconds once.
+settings.register_profile("lightsleeper", deadline=None)
+settings.load_profile("lightsleeper")
 
 
 @pytest.fixture(scope="session")

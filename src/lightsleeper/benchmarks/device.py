@@ -187,6 +187,8 @@ def _costs(*, quick: bool) -> Iterator[_Cost]:
     yield "keyword DS-CNN, last block", KEYWORD, rule, LAST_BLOCK, 64, "m4f", False
     yield "keyword DS-CNN, last layer", KEYWORD, rule, "last", None, "m4f", False
     yield "keyword DS-CNN", KEYWORD, settle, "all", 384, "m4f", False
+    in_flash = Rule(averaging="settle", anchor="flash")
+    yield "keyword DS-CNN, anchor in flash", KEYWORD, in_flash, "all", 256, "m4f", False
 
 
 def _cost(

@@ -53,6 +53,7 @@ RULES = [
     Rule(averaging="settle"),
     Rule(averaging="pwalks", of="periods", period=3, last=2),
     Rule(averaging="pswm", period=3),
+    Rule(averaging="settle", anchor="flash"),
 ]
 
 
@@ -87,13 +88,13 @@ def test_any_input_is_taken_or_counted_where_activations_are_packed(rule: Rule, 
 
 def _check(name: str, plan: Plan, compiler: str, tmp_path: Path) -> None:
     network = trial(name)[1]
-    emit(plan, name="net").write(tmp_path)
+    files = emit(plan, name="net").write(tmp_path)
     data, gentle = _fuzz(name, 120)
     (tmp_path / "fuzz.bin").write_bytes(data)
     target = "target" if network.loss == "mse" else "label"
     (tmp_path / "fuzz.c").write_text(FUZZ.replace("(s, x, TARGET)", f"(s, x, {target})"))
     checks = "-fsanitize=address,undefined,float-cast-overflow"
-    command = [require(compiler), *FLAGS, checks, "fuzz.c", "net.c", "-o", "fuzz", "-lm"]
+    command = [require(compiler), *FLAGS, checks, "fuzz.c", *files, "-o", "fuzz", "-lm"]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run(["./fuzz"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,7 @@ RULES = {
     "pswm": Rule(averaging="pswm", period=30),
     "pswm_earlier": Rule(averaging="pswm", against="earlier_mean", period=30, blend=0.3, sample_every=3),
     "settle": Rule(averaging="settle", learning_rate=0.01),
+    "settle_flash": Rule(averaging="settle", learning_rate=3.0, anchor="flash"),
     "settle_batch": Rule(averaging="settle", batch=4, learning_rate=1.0),
 }
 
@@ -64,6 +65,27 @@ def test_settle_without_a_gradient_in_memory_ends_at_the_weights_of_pytorch(name
     (plan, *_) = [plan for plan in device_plans(trial(name)[1], rule) if not plan.accumulate]
     assert all(field.name != "gradient" for field in plan.fields("net"))
     _held_to_torch(name, rule, plan)
+
+
+@pytest.mark.parametrize("glitch", [False, True])
+def test_an_anchor_in_flash_gives_the_bits_of_one_in_memory(glitch: bool) -> None:
+    """Through a roll-back as well: inputs that are twenty times too large, with random labels."""
+    network = trial("mlp")[1]
+    x, y = data_for("mlp", 900)
+    if glitch:
+        x[500:600] *= 20.0
+        y[500:600] = np.random.default_rng(0).integers(0, 4, 100)
+    ends = []
+    for anchor in ("memory", "flash"):
+        plan = plan_device(network, Rule(averaging="settle", anchor=anchor))  # type: ignore[arg-type]
+        with compiled(plan) as device:
+            for sample, target in zip(x, y, strict=True):
+                device.train_step(sample, target)
+            assert device.field("roll_backs")[0] == glitch
+            fields = [device.field(name).tobytes() for name in ("weights", "fast", "path", "scale")]
+            ends.append((fields, device.infer(x[0]).tobytes(), plan.state_bytes))
+    assert ends[0][:2] == ends[1][:2]
+    assert ends[0][2] - ends[1][2] == 4 * 676
 
 
 @pytest.mark.parametrize("name", ["mlp", "depthwise", "gru"])
@@ -197,6 +219,8 @@ def test_names_and_versions() -> None:
         ({"of": "epochs"}, "of is 'epochs'"),
         ({"blend": 0.0}, "blend is 0"),
         ({"against": "all"}, "against is 'all'"),
+        ({"averaging": "settle", "anchor": "disk"}, "anchor is 'disk'"),
+        ({"anchor": "flash"}, "only Settle has an anchor"),
     ],
 )
 def test_rules_out_of_range(options: dict[str, object], words: str) -> None:

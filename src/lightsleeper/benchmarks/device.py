@@ -176,17 +176,19 @@ def _costs(*, quick: bool) -> Iterator[_Cost]:
     for core in TARGETS:
         yield "MLP 16-32-4", mlp, Rule(period=10, batch=8), "all", None, core, False
     yield "MLP 16-32-4", mlp, Rule(averaging="settle", batch=8), "all", None, "m4f", False
-    yield "MLP 16-32-4", mlp, Rule(), "all", None, "m4f", True
+    yield "MLP 16-32-4", mlp, Rule(averaging="none"), "last", None, "m4f", True
     if quick:
         return
     rule, settle = Rule(period=4), Rule(averaging="settle")
-    yield "keyword DS-CNN", KEYWORD, rule, "all", None, "m4f", True
+    yield "keyword DS-CNN", KEYWORD, Rule(averaging="none"), "last", None, "m4f", True
     for budget in (None, 384, 256):
         yield "keyword DS-CNN", KEYWORD, rule, "all", budget, "m4f", False
     yield "keyword DS-CNN, last block", KEYWORD, rule, LAST_BLOCK, None, "m4f", False
     yield "keyword DS-CNN, last block", KEYWORD, rule, LAST_BLOCK, 64, "m4f", False
     yield "keyword DS-CNN, last layer", KEYWORD, rule, "last", None, "m4f", False
     yield "keyword DS-CNN", KEYWORD, settle, "all", 384, "m4f", False
+    in_flash = Rule(averaging="settle", anchor="flash")
+    yield "keyword DS-CNN, anchor in flash", KEYWORD, in_flash, "all", 256, "m4f", False
 
 
 def _cost(

@@ -204,7 +204,7 @@ class _Machine:
     def build(self, source: Source | Int8Source, *, optimise: str, contract: bool, options: dict[str, Any]) -> None:
         """Compile the sources strictly, link them with a harness, and build the counter."""
         name, folder = self.name, self.folder
-        source.write(folder)
+        others = [file for file in source.write(folder) if file != f"{name}.c"]
         templates = environment()
         given = options | {"name": name, "NAME": name.upper(), "painted_words": _PAINTED_WORDS}
         (folder / "harness.c").write_text(templates.get_template("harness.c.jinja").render(given), encoding="ascii")
@@ -221,7 +221,7 @@ class _Machine:
         sizes = {"__flash": 0, "__flash_size": flash, "__ram": 0x20000000, "__ram_size": self.ram_bytes}
         call(
             [
-                *common, "--oslib=semihost", "--crt0=hosted", "harness.c", f"{name}.o", "-o", "run.elf", "-lm",
+                *common, "--oslib=semihost", "--crt0=hosted", "harness.c", *others, f"{name}.o", "-o", "run.elf", "-lm",
                 *(f"-Wl,--defsym={key}=0x{value:x}" for key, value in (sizes | {"__stack_size": stack}).items()),
             ],
             cwd=folder,

@@ -25,9 +25,9 @@ def compile_host(source: Source, folder: Path, *, compiler: str = "gcc") -> "Hos
         folder: an empty folder for the sources and the library.
         compiler: gcc or clang.
     """
-    source.write(folder)
+    files = source.write(folder)
     library = f"lib{source.name}.so"
-    call([compiler, *_FLAGS, f"{source.name}.c", "-o", library, "-lm"], cwd=folder)
+    call([compiler, *_FLAGS, *files, "-o", library, "-lm"], cwd=folder)
     return HostModel(source, folder / library)
 
 

@@ -25,6 +25,7 @@ class Rule:
         period, sample_share, sample_every, write_back_every: as in `PSWA`.
         last, of: as in `PWALKS`.
         blend, against: as in `PSWM`.
+        anchor: where Settle's last good average lies: in the state, or in flash that the caller keeps.
 
     Raises:
         InputError: a value is out of range.
@@ -42,6 +43,7 @@ class Rule:
     of: Literal["samples", "periods"] = "samples"
     blend: float = 0.5
     against: Literal["weights", "earlier_mean"] = "weights"
+    anchor: Literal["memory", "flash"] = "memory"
 
     def __post_init__(self) -> None:
         if self.averaging not in _AVERAGINGS:
@@ -62,6 +64,10 @@ class Rule:
             raise InputError(f"blend is {self.blend!r}: give a number above 0 and at most 1")
         if self.against not in ("weights", "earlier_mean"):
             raise InputError(f'against is {self.against!r}: give "weights" or "earlier_mean"')
+        if self.anchor not in ("memory", "flash"):
+            raise InputError(f'anchor is {self.anchor!r}: give "memory" or "flash"')
+        if self.anchor == "flash" and self.averaging != "settle":
+            raise InputError(f'anchor is "flash" but averaging is {self.averaging!r}: only Settle has an anchor')
         _ = self.gate
 
     @property
@@ -89,6 +95,6 @@ class Rule:
             "pswa": {"average": 1},
             "pswm": {"average": 1},
             "pwalks": {"ring": self.last + (self.of == "periods")},
-            "settle": {"fast": 1, "anchor": 1},
+            "settle": {"fast": 1} | ({"anchor": 1} if self.anchor == "memory" else {}),
         }[self.averaging]
         return averages | ({"momentum": 1} if self.momentum else {})

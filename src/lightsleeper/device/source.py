@@ -42,10 +42,18 @@ class Source:
     version: int
     weights: Array
 
-    def write(self, folder: Path) -> None:
-        """Write both files into a folder that is there."""
+    def write(self, folder: Path) -> list[str]:
+        """Write both files into a folder that is there, and return the names of what is to be compiled.
+
+        Where the anchor lies in the caller's flash, a third file stands in for it with memory: for trials.
+        """
         (folder / f"{self.name}.h").write_text(self.header, encoding="ascii")
         (folder / f"{self.name}.c").write_text(self.code, encoding="ascii")
+        if self.plan.rule.anchor == "memory":
+            return [f"{self.name}.c"]
+        stand_in = environment().get_template("flash_stand_in.c.jinja").render(name=self.name, NAME=self.name.upper())
+        (folder / f"{self.name}_flash.c").write_text(stand_in, encoding="ascii")
+        return [f"{self.name}.c", f"{self.name}_flash.c"]
 
 
 def emit(plan: Plan, *, name: str) -> Source:
@@ -146,6 +154,7 @@ def _rule_context(plan: Plan) -> dict[str, Any]:
     return {
         "averaging": rule.averaging,
         "settle": rule.averaging == "settle",
+        "anchor_in_flash": rule.anchor == "flash",
         "accumulate": plan.accumulate,
         "batch": rule.batch,
         "one_over_batch": c_float(1.0 / rule.batch),

@@ -38,10 +38,11 @@ class Int8Source:
     quantized: QuantizedNetwork
     arena_bytes: int
 
-    def write(self, folder: Path) -> None:
-        """Write both files into a folder that is there."""
+    def write(self, folder: Path) -> list[str]:
+        """Write both files into a folder that is there, and return the name of what is to be compiled."""
         (folder / f"{self.name}.h").write_text(self.header, encoding="ascii")
         (folder / f"{self.name}.c").write_text(self.code, encoding="ascii")
+        return [f"{self.name}.c"]
 
 
 def emit_int8(quantized: QuantizedNetwork, *, name: str) -> Int8Source:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightsleeper.device.beside import BesideRow, bench_idle
     from lightsleeper.device.budget import Budget, Limits, parse_bytes, parse_power_w, parse_share
     from lightsleeper.device.checkpoint import (
         CheckpointStatus,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lightsleeper.device.state_file import StateFile
 
 __all__ = [
+    "BesideRow",
     "Budget",
     "CheckpointStatus",
     "IdleReport",
@@ -29,6 +31,7 @@ __all__ = [
     "SlotLayout",
     "StateFile",
     "TrainerLibrary",
+    "bench_idle",
     "build_library",
     "load_checkpoint",
     "parse_bytes",
@@ -40,6 +43,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "beside": ("BesideRow", "bench_idle"),
     "budget": ("Budget", "Limits", "parse_bytes", "parse_power_w", "parse_share"),
     "checkpoint": (
         "CheckpointStatus",

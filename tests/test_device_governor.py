@@ -50,8 +50,8 @@ def test_a_slice_larger_than_the_bucket_still_comes():
         (Readings(temperature_c=69.5), None, None),
         (Readings(battery_charge=0.49), None, "battery"),
         (Readings(battery_charge=0.51), None, None),
-        (CALM, 0.21, "contention"),
-        (CALM, 0.19, None),
+        (CALM, 0.46, "contention"),
+        (CALM, 0.44, None),
         (Readings(cpu_pressure=1.0, battery_charge=0.1), 1.0, "battery"),
     ],
 )

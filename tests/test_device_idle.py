@@ -291,6 +291,22 @@ def test_a_signal_ends_it_with_a_checkpoint(folder: Path, tmp_path: Path):
     assert library.taken == report["samples"]
 
 
+def test_a_process_that_is_stopped_and_continued_goes_on():
+    code = """
+        from lightsleeper.device.idle import ProcessClock
+        with ProcessClock() as clock:
+            print("rests", flush=True)
+            print(clock.rest(0.3), clock.rest(0.01))
+    """
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "rests\n"
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(0.6)
+    child.send_signal(signal.SIGCONT)
+    assert child.communicate(timeout=60)[0] == "False False\n"
+
+
 def test_a_cap_that_is_too_small_says_by_how_much(folder: Path, tmp_path: Path):
     done = command(folder, tmp_path / "s", "--memory", "10MB")
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("lightsleeper: ")]

@@ -48,12 +48,25 @@ def test_pressure_is_the_share_of_time_since_the_last_reading(tmp_path: Path):
     assert probe.read(now_s=14.0, own_cpu_s=0.0).cpu_pressure is None
 
 
+def test_own_waiting_is_no_pressure(tmp_path: Path):
+    probe = Probe(root=tmp_path)
+    put(tmp_path, "proc/pressure/cpu", psi(5_000_000))
+    put(tmp_path, "proc/self/schedstat", "700 1000000000 3")
+    probe.read(now_s=10.0, own_cpu_s=0.0)
+    put(tmp_path, "proc/pressure/cpu", psi(5_800_000))
+    put(tmp_path, "proc/self/schedstat", "700 1500000000 4")
+    assert probe.read(now_s=12.0, own_cpu_s=0.0).cpu_pressure == pytest.approx(0.15)
+    put(tmp_path, "proc/self/schedstat", "700 9500000000 4")
+    assert probe.read(now_s=13.0, own_cpu_s=0.0).cpu_pressure == 0.0
+
+
 def test_pressure_of_the_useful_works_own_group(tmp_path: Path):
-    put(tmp_path, "proc/pressure/cpu", psi(0))
+    put(tmp_path, "proc/self/schedstat", "0 0 0")
     put(tmp_path, "sys/fs/cgroup/app.slice/cpu.pressure", psi(0))
     probe = Probe(root=tmp_path, cgroup="/app.slice")
     probe.read(now_s=0.0, own_cpu_s=0.0)
     put(tmp_path, "sys/fs/cgroup/app.slice/cpu.pressure", psi(500_000))
+    put(tmp_path, "proc/self/schedstat", "0 400000000 0")
     assert probe.read(now_s=1.0, own_cpu_s=0.0).cpu_pressure == pytest.approx(0.5)
     with pytest.raises(InputError, match=r"other\.slice: has no cpu\.pressure; name a cgroup"):
         Probe(root=tmp_path, cgroup="other.slice")

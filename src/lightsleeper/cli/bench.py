@@ -1,7 +1,8 @@
 """Benchmarks against peers."""
 
+import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -9,9 +10,11 @@ from lightsleeper.cli.app import Json, bench
 from lightsleeper.cli.output import print_json, print_tables, progress_bar
 from lightsleeper.errors import InputError
 
-__all__ = ["averaging", "device"]
+__all__ = ["averaging", "device", "idle"]
 
 _Number = TypeVar("_Number", int, float)
+
+_LATE = ("late_alone_s", "late_beside_s")
 
 
 @bench.command(epilog="Example: lightsleeper bench averaging --tasks digits --methods sgd,one_cycle,schedule_free")
@@ -86,6 +89,42 @@ def device(
         print_tables(heading, [(title, cells)])
 
 
+@bench.command(epilog="Example: lightsleeper bench idle --library net.so --data wakes.npz --duty 100%,30%")
+def idle(
+    library: Annotated[Path, typer.Option(help="Model made by lightsleeper.device.build_library.")],
+    data: Annotated[Path, typer.Option(help="Samples: .npz with arrays x and y.")],
+    duty: Annotated[str, typer.Option(help="Shares of its time that the useful work works.")] = "100%,30%",
+    cpu: Annotated[str, typer.Option(help="Budgets of `train --idle`.")] = "20%,100%",
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of a round alone and one beside the trainer.")] = 5,
+    round_s: Annotated[float, typer.Option(min=0.1, help="Length of a round.")] = 1.0,
+    any_processor: Annotated[bool, typer.Option("--any-processor", help="Do not force all onto one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Useful work beside a trainer: how much of its processor time, work and punctuality it keeps."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from lightsleeper import device as trainer  # noqa: PLC0415
+
+    duties, budgets = ([trainer.parse_share(part) for part in _listed(text) or ()] for text in (duty, cpu))
+    if not (duties and budgets and all(duties) and all(budgets)):
+        raise InputError("--duty and --cpu: give shares over 0 %, separated by commas")
+    with progress_bar() as progress:
+        progress.begin("measuring", len(duties) * (len(budgets) + 2) * rounds)
+        rows = trainer.bench_idle(
+            library=library,
+            data=data,
+            duties=duties,
+            budgets=budgets,
+            rounds=rounds,
+            round_s=round_s,
+            placement="any processor" if any_processor else "one processor",
+            advance=lambda _: progress.advance(),
+        )
+    if as_json:
+        print_json({"rows": [row.as_dict() for row in rows]})
+    else:
+        _print_beside([row.as_dict() for row in rows])
+
+
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
@@ -95,3 +134,28 @@ def _numbers(option: str, text: str | None, kind: type[_Number]) -> list[_Number
         return None if text is None else [kind(part) for part in _listed(text) or ()]
     except ValueError as error:
         raise InputError(f"{option} is {text!r}: give numbers separated by commas") from error
+
+
+def _print_beside(rows: list[dict[str, Any]]) -> None:
+    heading = (
+        "useful work",
+        "trainer",
+        "work kept, %",
+        "CPU kept, %",
+        "late, ms: alone",
+        "beside",
+        "trainer CPU, %",
+        "MB",
+    )
+    lines = []
+    for row in rows:
+        late = ["" if row[key] is None else "{:.1f} / {:.1f}".format(*(1e3 * s for s in row[key])) for key in _LATE]
+        kept = [f"{row[f'{k}_kept_percent']:.2f} ({row[f'{k}_kept_range'][0]:.1f})" for k in ("work", "cpu")]
+        taken = (f"{row['trainer_cpu_share']:.2%}", f"{row['trainer_memory_bytes'] / 1e6:.0f}")
+        lines.append((row["foreground"], row["trainer"], *kept, *late, *taken))
+    first = rows[0]
+    print_tables(heading, [(f"{first['placement']}, {first['rounds']} pairs of {first['round_s']:g} s", lines)])
+    print("kept: median of pairs (lowest); late: from due to done, median / 95 %")
+    if first["memory_left_percent"] is not None:
+        least = min(row["memory_left_percent"] for row in rows)
+        print(f"at least {least:.1f} % of the memory is left for useful work")

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightsleeper.device.beside import BesideRow, bench_idle
     from lightsleeper.device.budget import Budget, Limits, parse_bytes, parse_power_w, parse_share
     from lightsleeper.device.checkpoint import (
         CheckpointStatus,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lightsleeper.device.state_file import StateFile
 
 __all__ = [
+    "BesideRow",
     "Budget",
     "CheckpointStatus",
     "HostModel",
@@ -47,6 +49,7 @@ __all__ = [
     "StateFile",
     "Trainable",
     "TrainerLibrary",
+    "bench_idle",
     "build_library",
     "compile_host",
     "emit",
@@ -74,6 +77,7 @@ _MODULES = {
     "rule": ("Rule",),
     "source": ("Source", "emit"),
     "source_int8": ("Int8Source", "emit_int8"),
+    "beside": ("BesideRow", "bench_idle"),
     "budget": ("Budget", "Limits", "parse_bytes", "parse_power_w", "parse_share"),
     "checkpoint": (
         "CheckpointStatus",

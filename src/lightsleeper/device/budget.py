@@ -62,14 +62,15 @@ class Limits:
     """Readings above (for the battery below) which training waits.
 
     Attributes:
-        contention: share of its own running time that training waited for a processor.
-        cpu_pressure, memory_pressure: share of time that some task waited ("some" of PSI).
+        contention: share of its own running time that training waited for a processor. An idle process waits while
+            useful work is done; where the kernel gives it an equal share all the same (groups of sessions), half of it.
+        cpu_pressure, memory_pressure: share of time that some other task waited ("some" of PSI).
         others_share: share of all processors that other processes take.
         temperature_c: hottest thermal zone.
         battery_charge: share of charge while discharging.
     """
 
-    contention: float = 0.2
+    contention: float = 0.45
     cpu_pressure: float = 0.1
     memory_pressure: float = 0.05
     others_share: float = 0.75

@@ -57,7 +57,9 @@ class ProcessClock:
 
     def rest(self, seconds: float) -> bool:
         """Sleep until the time is over or a signal asks to stop."""
-        return signal.sigtimedwait(_STOP_SIGNALS, seconds) is not None
+        caught = signal.sigtimedwait(_STOP_SIGNALS, seconds)
+        # A process that was itself stopped and continued gets an answer without a signal in it.
+        return caught is not None and caught.si_signo in _STOP_SIGNALS
 
     def __enter__(self) -> Self:
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)

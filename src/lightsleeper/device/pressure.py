@@ -21,7 +21,9 @@ class Readings:
     """What a device says; None where it has no such reading.
 
     Attributes:
-        cpu_pressure, memory_pressure: share of time that some task waited since the reading before.
+        cpu_pressure: share of time that some task waited for a processor since the reading before. Time that this
+            process waited is taken off, as an idle process waits whenever useful work is done.
+        memory_pressure: share of time that some task waited for memory.
         others_share: share of all processors that other processes took since the reading before.
         temperature_c: hottest thermal zone.
         battery_charge: lowest share of charge of the batteries that discharge.
@@ -54,7 +56,9 @@ class Probe:
             names = ("cpu.pressure", "memory.pressure")
             if not (folder / names[0]).is_file():
                 raise InputError(f"{folder}: has no {names[0]}; name a cgroup (version 2) of a kernel with PSI")
-        self._cpu_pressure = _Stalled(folder / names[0])
+        # The cgroup of the useful work holds no waiting of ours.
+        own_wait = None if cgroup is not None else root / "proc/self/schedstat"
+        self._cpu_pressure = _Stalled(folder / names[0], own_wait)
         self._memory_pressure = _Stalled(folder / names[1])
         self._others = _Others(root / "proc/stat")
 
@@ -93,8 +97,9 @@ class Probe:
 class _Stalled:
     """Share of time in which some task waited, from the running total of a PSI file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own_wait: Path | None = None) -> None:
         self._path = path
+        self._own_wait = own_wait
         self._before: tuple[float, float] | None = None
 
     def since_last(self, now_s: float) -> float | None:
@@ -111,8 +116,13 @@ class _Stalled:
             kind, *fields = line.split()
             values = dict(field.split("=", 1) for field in fields if "=" in field)
             if kind == "some" and _is_number(values.get("total", "")):
-                return float(values["total"]) * 1e-6
+                return float(values["total"]) * 1e-6 - self._own_wait_s()
         return None
+
+    def _own_wait_s(self) -> float:
+        """Time that this process waited for a processor: the second number of its schedstat, in ns."""
+        numbers = [] if self._own_wait is None else _text(self._own_wait).split()
+        return float(numbers[1]) * 1e-9 if len(numbers) > 1 and _is_number(numbers[1]) else 0.0
 
 
 class _Others:

@@ -153,8 +153,9 @@ def verify(
     from lightsleeper.design import load_design, verify_design  # noqa: PLC0415
     from lightsleeper.report import VERIFICATION_HEADING, verification_lines, write_verification  # noqa: PLC0415
 
+    finished = load_design(run)
     with _bar() as progress:
-        found = verify_design(load_design(run), recording, progress=progress)
+        found = verify_design(finished, recording, progress=progress)
     page = run / "verification.html"
     write_verification(page, found)
     if as_json:

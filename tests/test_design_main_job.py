@@ -56,7 +56,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def test_the_folder_holds_every_file(tiny: TinyRun):
     assert {path.name for path in tiny.folder.iterdir()} == {
         *("spec.toml", "summary.json", "frontend.json", "traces.npz", "timings.json", "report.html", "demo.ipynb"),
-        *("wake_stage.safetensors", "digital_stage.safetensors", "digital_stage.json"),
+        *("wake_stage.safetensors", "digital_stage.safetensors", "digital_stage.json", "frontend.cir"),
     }
     assert [path.name for path in tiny.folder.parent.iterdir() if path.name.startswith(".")] == []
 
@@ -242,7 +242,9 @@ def test_the_notebook_is_a_notebook(tiny: TinyRun):
         compile("".join(cell["source"]), "cell", "exec")
 
 
-@pytest.mark.parametrize("name", ["summary.json", "frontend.json", "traces.npz", "report.html", "demo.ipynb"])
+@pytest.mark.parametrize(
+    "name", ["summary.json", "frontend.json", "frontend.cir", "traces.npz", "report.html", "demo.ipynb"]
+)
 def test_the_same_seed_gives_the_same_bytes(name: str, tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory):
     again = repeated_run(tmp_path_factory)
     assert again.folder != tiny.folder

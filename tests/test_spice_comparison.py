@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lightsleeper.circuits import Amplifier, Comparator
 from lightsleeper.circuits.spice import Row, Verification
 from lightsleeper.circuits.spice.chain import crossings_s
-from lightsleeper.circuits.spice.comparison import common_lag_s, means_between, nrmse_percent
+from lightsleeper.circuits.spice.comparison import around_peak, common_lag_s, means_between, nrmse_percent
 from lightsleeper.circuits.spice.excerpt import loudest_excerpt
 from lightsleeper.errors import InputError
 
@@ -45,6 +45,16 @@ def test_one_delay_is_found_for_all(lag_s: float) -> None:
 
         pairs.append((time_s, reference(time_s - lag_s), reference))
     assert common_lag_s(pairs) == pytest.approx(lag_s, abs=1e-7)
+
+
+def test_single_waves_are_shown_around_the_peak() -> None:
+    time_s = np.linspace(0.0, 1.0, 10_001)
+    wave = np.exp(-np.abs(time_s - 0.7) / 0.1)
+    cut = around_peak({"ngspice": (time_s, wave), "simulator": (time_s[::10], wave[::10])}, 100.0)
+    for x, y in cut.values():
+        assert x[0] == pytest.approx(0.5, abs=2e-3)
+        assert x[-1] == pytest.approx(0.9, abs=2e-3)
+        assert y.max() == pytest.approx(1.0)
 
 
 def test_the_worst_band_names_the_row() -> None:

@@ -4,6 +4,7 @@ ngspice gets the envelopes that ngspice made of the bands, as sources: the logar
 halves together are the whole stage.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,16 +90,29 @@ def chain_rows(
         )
         for block, net in (("network", "score"), ("integrator", "integral"))
     ]
-    supply_v = frontend.process.supply_v
-    spice_s = crossings_s(found.time_s, found.nets["wake"], Comparator(supply_v / 2.0, supply_v / 4.0))
+    return [*rows, _wake_row(frontend, analysis, simulated, found)]
+
+
+def _wake_row(frontend: FrontEnd, analysis: str, simulated: dict[str, NDArray[np.float32]], found: BandWaves) -> Row:
+    """Times of all wakes; where ngspice sees none, of crossings of the middle of its integral instead."""
+    frames_s = np.concatenate([[0.0], simulated["time_s"].astype(np.float64)])
     integral_v = np.concatenate([[0.0], simulated["integral"].astype(np.float64)])
-    simulated_s = crossings_s(np.concatenate([[0.0], time_s]), integral_v, frontend.comparator)
+    supply_v, parameters = frontend.process.supply_v, frontend.comparator
+    spice_s = crossings_s(found.time_s, found.nets["wake"], Comparator(supply_v / 2.0, supply_v / 4.0))
+    simulated_s = crossings_s(frames_s, integral_v, parameters)
+    name = f"whole chain, {len(spice_s)} wakes"
+    if not len(spice_s) and not len(simulated_s):
+        spice_v = found.nets["integral"]
+        middle_v = float(spice_v.max() + spice_v.min()) / 2.0
+        between = dataclasses.replace(parameters, threshold_v=middle_v, hysteresis_v=float(np.ptp(spice_v)) / 4.0)
+        spice_s, simulated_s = crossings_s(found.time_s, spice_v, between), crossings_s(frames_s, integral_v, between)
+        name = f"whole chain, no wake, {len(spice_s)} x {1e3 * middle_v:.0f} mV"
     if len(spice_s) == len(simulated_s):
         error_ms = float(1e3 * np.abs(spice_s - simulated_s).max(initial=0.0))
     else:
-        error_ms = float(1e3 * time_s[-1])
-    name = f"whole chain, {len(spice_s)} wakes ({len(simulated_s)} simulated)"
-    return [*rows, Row(name, "behavioural", analysis, error_ms, WAKE_LIMIT_MS, "ms")]
+        name += f" ({len(simulated_s)} simulated)"
+        error_ms = float(1e3 * frames_s[-1])
+    return Row(name, "behavioural", analysis, error_ms, WAKE_LIMIT_MS, "ms")
 
 
 def chain_overlay(level_db: float, simulated: dict[str, NDArray[np.float32]], found: BandWaves) -> Overlay:

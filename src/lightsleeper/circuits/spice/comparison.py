@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-__all__ = ["Overlay", "Row", "Verification", "common_lag_s", "means_between", "nrmse_percent"]
+__all__ = ["Overlay", "Row", "Verification", "around_peak", "common_lag_s", "means_between", "nrmse_percent"]
 
 Floats = NDArray[np.float64]
 LAG_GRID_S = 10e-6
 LARGEST_LAG_S = 2e-3
 LAG_TOLERANCE_S = 1e-9
+SHOWN_PERIODS = 40.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,18 @@ def means_between(time_s: Floats, values: Floats, edges_s: Floats) -> Floats:
     at_knots = np.interp(knots_s, time_s, values)
     area = np.concatenate([[0.0], np.cumsum(np.diff(knots_s) * (at_knots[1:] + at_knots[:-1]) / 2.0)])
     return np.asarray(np.diff(area[np.searchsorted(knots_s, edges_s)]) / np.diff(edges_s))
+
+
+def around_peak(curves: dict[str, tuple[Floats, Floats]], center_hz: float) -> dict[str, tuple[Floats, Floats]]:
+    """The curves within `SHOWN_PERIODS` of the centre frequency around the peak of the first: single waves are seen."""
+    time_s, values = next(iter(curves.values()))
+    peak_s = float(time_s[int(np.abs(values).argmax())])
+    reach_s = SHOWN_PERIODS / 2.0 / center_hz
+    cut = {}
+    for name, (x, y) in curves.items():
+        shown = np.abs(x - peak_s) < reach_s
+        cut[name] = (x[shown], y[shown])
+    return cut
 
 
 def common_lag_s(pairs: Sequence[tuple[Floats, Floats, Callable[[Floats], Floats]]]) -> float:

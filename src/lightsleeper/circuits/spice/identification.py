@@ -11,12 +11,14 @@ from lightsleeper.circuits.spice.transistors import OtaKind, transistor_preamble
 __all__ = ["IDENTIFIED_OTA", "OtaParameters", "identified_band_pass", "identify_ota"]
 
 IDENTIFIED_OTA = """\
-* Transconductor as identified: saturating, with offset, output conductance, capacitances and the mirror's lag.
+* Transconductor as identified: saturating, with offset, output conductance, capacitances, and a mirror that takes its
+* half of the current through a capacitance, in weak inversion: the net mirror is the logarithm of its current over half
+* the tail, so it is late by 2 lag at rest, faster on the way up and slower on the way down.
 .subckt identified_ota plus minus out common gm=1n range=74m offset=0 skew=0 go=0 cplus=0 cminus=0 cout=0 lag=1u
-B1 drive 0 V=range*tanh((v(plus)-v(minus)-offset)/range)
-R1 drive mirrored 1 noisy=0
-C1 mirrored 0 {lag}
-G1 0 out mirrored 0 {gm}
+B1 switch 0 V=tanh((v(plus)-v(minus)-offset)/range)
+B2 0 mirror I=1+v(switch)-exp(v(mirror))
+C1 mirror 0 {2*lag}
+B3 0 out I=gm*range/2*(exp(v(mirror))-1+v(switch))
 I1 0 out {skew}
 G2 out common out common {go}
 C2 plus common {cplus}

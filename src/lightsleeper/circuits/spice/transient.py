@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.spice.comparison import Overlay, Row, common_lag_s, means_between, nrmse_percent
+from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, common_lag_s, means_between, nrmse_percent
 from lightsleeper.circuits.spice.engine import run_ngspice
 from lightsleeper.circuits.spice.excerpt import SOURCE
 from lightsleeper.circuits.spice.netlist import ENVELOPES, amplifier, band, circuit, preamble
@@ -107,6 +107,7 @@ def frame_edges_s(simulated: dict[str, NDArray[np.float32]]) -> Floats:
 
 
 def bank_overlays(
+    frontend: FrontEnd,
     level_db: float,
     simulated: dict[str, NDArray[np.float32]],
     spice: Sequence[BandWaves],
@@ -125,6 +126,8 @@ def bank_overlays(
             # A frame's mean stands for its middle.
             time_s = time_s - float(simulated["time_s"][0]) / 2.0
         curves = {"ngspice": (spice[index].time_s, spice[index].nets[net]), "simulator": (time_s, values)}
+        if net == "band":
+            curves = around_peak(curves, frontend.bank.center_hz[index])
         title = f"{block}, {name}, {level_db:+g} dB of clipping: {row.error:.2f} %"
         overlays.append(Overlay(title, "Time (s)", "V", curves))
     return overlays

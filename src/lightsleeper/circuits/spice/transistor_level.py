@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.spice.comparison import Overlay, Row, nrmse_percent
+from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, nrmse_percent
 from lightsleeper.circuits.spice.engine import run_ngspice
 from lightsleeper.circuits.spice.excerpt import SOURCE, Excerpt
 from lightsleeper.circuits.spice.identification import IDENTIFIED_OTA, identified_band_pass, identify_ota
@@ -148,9 +148,10 @@ def compare_levels(
         naive_percent[f"{name}, naive"] = nrmse_percent(naive_v, reference_v, rest=rest_v)
         naive_percent[f"{name}, naive, offset removed"] = nrmse_percent(naive_v + rest_v, reference_v, rest=rest_v)
         curves = {
-            label: (time_s[::4], values[::4])
+            label: (time_s, values)
             for label, values in (("transistors", reference_v), ("identified", identified_v), ("naive", naive_v))
         }
+        curves = around_peak(curves, frontend.bank.center_hz[found.number - 1])
         overlays.append(Overlay(f"{name} of clipping: {error:.2f} % identified", "Time (s)", "V", curves))
     return rows, overlays, naive_percent
 

@@ -119,7 +119,7 @@ def _behavioural(
         bank = bank_rows(frontend, level_db, waves, spice, lag_s)
         decision = simulate_decision(frontend, spice, excerpt.duration_s)
         rows += [*bank, *chain_rows(frontend, level_db, waves, decision)]
-        overlays += bank_overlays(level_db, waves, spice, bank, lag_s)
+        overlays += bank_overlays(frontend, level_db, waves, spice, bank, lag_s)
         overlays.append(chain_overlay(level_db, waves, decision))
     return rows, overlays, lag_s
 

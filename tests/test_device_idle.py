@@ -31,7 +31,8 @@ class Device:
     """A device whose time passes when it trains or rests; it stands for library, clock, probe and state file."""
 
     def __init__(self, *, sample_s: float = 1e-3, contention: float = 0.0, stop_at_s: float = 1e9):
-        self.time_s = self.used_s = 0.0
+        self.time_s = self.used_s = self.time_waited_s = self.stopped_s = 0.0
+        self.counts_waiting = True
         self.taken = self.skipped = 0
         self.batch = 4
         self.saves: list[tuple[float, int]] = []
@@ -47,6 +48,9 @@ class Device:
     def cpu_s(self) -> float:
         return self.used_s
 
+    def waited_s(self) -> float | None:
+        return self.time_waited_s if self.counts_waiting else None
+
     def rest(self, seconds: float) -> bool:
         self.time_s += min(seconds, max(0.0, self.stop_at_s - self.time_s))
         return self.time_s >= self.stop_at_s
@@ -58,7 +62,9 @@ class Device:
         samples = -(-samples // self.batch) * self.batch
         began_s = self.time_s
         self.used_s += samples * self.sample_s
-        self.time_s += samples * self.sample_s / (1.0 - self.contention)
+        wanted_s = samples * self.sample_s / (1.0 - self.contention)
+        self.time_s += wanted_s + self.stopped_s
+        self.time_waited_s += wanted_s * self.contention
         self.trained.append((began_s, self.time_s))
         self.taken += samples
         return self.taken
@@ -95,7 +101,7 @@ def test_the_share_of_the_processor_is_kept(share, sample_s):
     assert report.samples == report.samples_now == device.taken
     assert report.paused_s == {}
     longest = max(end - begin for begin, end in device.trained)
-    assert longest <= 0.0101 + device.batch * sample_s
+    assert longest <= 0.101 + device.batch * sample_s
 
 
 def test_it_waits_while_the_device_is_busy_and_goes_on_after():
@@ -110,11 +116,19 @@ def test_it_waits_while_the_device_is_busy_and_goes_on_after():
     assert set(report.paused_s) == {"CPU pressure"}
 
 
-def test_a_process_that_has_to_wait_for_the_processor_pauses():
+@pytest.mark.parametrize("counts_waiting", [True, False])
+def test_a_process_that_has_to_wait_for_the_processor_pauses(counts_waiting):
     device = Device(contention=0.5, stop_at_s=300.0)
+    device.counts_waiting = counts_waiting
     report = device.trainer(share=1.0).run(until=None)
     assert report.paused_s["contention"] > 250.0
     assert report.samples > 0
+
+
+def test_time_in_which_it_was_stopped_is_no_contention():
+    device = Device(contention=0.3, stop_at_s=100.0)
+    device.stopped_s = 0.2
+    assert device.trainer(share=1.0).run(until=None).paused_s == {}
 
 
 def test_checkpoints_come_in_time_and_at_the_end():

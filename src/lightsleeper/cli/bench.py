@@ -14,7 +14,7 @@ __all__ = ["averaging", "device", "idle"]
 
 _Number = TypeVar("_Number", int, float)
 
-_LATE = ("late_alone_s", "late_beside_s")
+_LATE = {"late_alone_s": "late alone, ms", "late_beside_s": "beside, ms"}
 
 
 @bench.command(epilog="Example: lightsleeper bench averaging --tasks digits --methods sgd,one_cycle,schedule_free")
@@ -142,20 +142,24 @@ def _print_beside(rows: list[dict[str, Any]]) -> None:
         "trainer",
         "work kept, %",
         "CPU kept, %",
-        "late, ms: alone",
-        "beside",
-        "trainer CPU, %",
+        "of both, %",
+        *_LATE.values(),
+        "trainer CPU",
         "MB",
     )
     lines = []
     for row in rows:
         late = ["" if row[key] is None else "{:.1f} / {:.1f}".format(*(1e3 * s for s in row[key])) for key in _LATE]
         kept = [f"{row[f'{k}_kept_percent']:.2f} ({row[f'{k}_kept_range'][0]:.1f})" for k in ("work", "cpu")]
+        kept.append("" if row["cpu_of_both_percent"] is None else f"{row['cpu_of_both_percent']:.2f}")
         taken = (f"{row['trainer_cpu_share']:.2%}", f"{row['trainer_memory_bytes'] / 1e6:.0f}")
         lines.append((row["foreground"], row["trainer"], *kept, *late, *taken))
     first = rows[0]
     print_tables(heading, [(f"{first['placement']}, {first['rounds']} pairs of {first['round_s']:g} s", lines)])
-    print("kept: median of pairs (lowest); late: from due to done, median / 95 %")
+    print(
+        "kept: median of pairs (lowest); of both: its part of the CPU time that both took; "
+        "late: from due to done, median / 95 %"
+    )
     if first["memory_left_percent"] is not None:
         least = min(row["memory_left_percent"] for row in rows)
         print(f"at least {least:.1f} % of the memory is left for useful work")

@@ -24,6 +24,7 @@ __all__ = ["BesideRow", "bench_idle"]
 
 Placement = Literal["one processor", "any processor"]
 
+_STEADY = "steady"
 # Start-up of a trainer, and the time in which an idle one pays for it out of its budget.
 _WARM_UP_S = {True: 4.0, False: 1.0}
 _PLAIN = """
@@ -51,6 +52,8 @@ class BesideRow:
         rounds, round_s: pairs of rounds, and the length of a round.
         work_kept_percent, cpu_kept_percent: of the foreground's work and processor time alone, median of the ratios of
             neighbouring rounds; lowest and highest ratio.
+        cpu_of_both_percent: foreground's part of the processor time that both took, where both always want it:
+            steady work on one processor. Other processes do not blur it.
         late_alone_s, late_beside_s: of periodic jobs, from due to done: median and 95 %.
         trainer_cpu_share: of one processor, beside the foreground.
         trainer_memory_bytes: most resident memory. memory_left_percent: of the device.
@@ -65,6 +68,7 @@ class BesideRow:
     work_kept_range: tuple[float, float]
     cpu_kept_percent: float
     cpu_kept_range: tuple[float, float]
+    cpu_of_both_percent: float | None
     late_alone_s: tuple[float, float] | None
     late_beside_s: tuple[float, float] | None
     trainer_cpu_share: float
@@ -109,7 +113,7 @@ def bench_idle(
     processor = min(os.sched_getaffinity(0)) if placement == "one processor" else None
     rows = []
     for duty in duties:
-        shown = "steady" if duty >= 1.0 else f"periodic {duty:.0%}"
+        shown = _STEADY if duty >= 1.0 else f"periodic {duty:.0%}"
         with tempfile.TemporaryDirectory() as folder, _Foreground(library, duty, processor).running() as foreground:
             for name, command in _commands(library, data, budgets, Path(folder)).items():
                 with _trainer(command, processor) as trainer:
@@ -224,6 +228,8 @@ def _row(
 ) -> BesideRow:
     work = [100.0 * pair.beside.per_s / pair.alone.per_s for pair in pairs]
     cpu = [100.0 * pair.beside.cpu_share / pair.alone.cpu_share for pair in pairs]
+    of_both = [100.0 * pair.beside.cpu_share / (pair.beside.cpu_share + pair.trainer_cpu_share) for pair in pairs]
+    both_want_it = foreground == _STEADY and placement == "one processor"
     total = memory_total_bytes()
     return BesideRow(
         trainer=trainer,
@@ -235,6 +241,7 @@ def _row(
         work_kept_range=(min(work), max(work)),
         cpu_kept_percent=statistics.median(cpu),
         cpu_kept_range=(min(cpu), max(cpu)),
+        cpu_of_both_percent=statistics.median(of_both) if both_want_it else None,
         late_alone_s=_late_s([pair.alone for pair in pairs]),
         late_beside_s=_late_s([pair.beside for pair in pairs]),
         trainer_cpu_share=statistics.median(pair.trainer_cpu_share for pair in pairs),

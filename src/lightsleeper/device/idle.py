@@ -15,16 +15,17 @@ from lightsleeper.device.budget import Budget, Limits
 from lightsleeper.device.checkpoint import CheckpointStatus
 from lightsleeper.device.governor import Governor, TokenBucket
 from lightsleeper.device.library import TrainerLibrary
-from lightsleeper.device.pressure import Probe, memory_total_bytes, resident_bytes
+from lightsleeper.device.pressure import Probe, memory_total_bytes, resident_bytes, waited_s
 from lightsleeper.device.samples import Samples, bytes_needed, read_samples
 from lightsleeper.device.state_file import StateFile
 from lightsleeper.errors import InputError, LightsleeperError
 
 __all__ = ["Clock", "IdleReport", "IdleTrainer", "ProcessClock", "be_idle", "hold_memory", "train_idle"]
 
-# A slice of training is so short that a foreground task on a kernel without SCHED_IDLE would hardly notice it.
-_SLICE_S = 0.01
-_KEPT_S = 0.05
+# Few long slices: the kernel takes the processor away within a slice anyway, but lets a process that has just woken up
+# run for a tick even where it is an idle one, so each wake-up may make a foreground's job late.
+_SLICE_S = 0.1
+_KEPT_S = 0.2
 _LOOK_EVERY_S = 0.5
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 # Interpreter's own needs while it saves and reports.
@@ -40,6 +41,9 @@ class Clock(Protocol):
     def cpu_s(self) -> float:
         """Return the processor time that this process has used."""
 
+    def waited_s(self) -> float | None:
+        """Return the time that this process waited for a processor; None where the kernel does not count it."""
+
     def rest(self, seconds: float) -> bool:
         """Sleep; return at once and True where training is to stop."""
 
@@ -54,6 +58,10 @@ class ProcessClock:
     def cpu_s(self) -> float:
         """Return the processor time of all threads."""
         return time.process_time()
+
+    def waited_s(self) -> float | None:
+        """Return what the scheduler counts."""
+        return waited_s()
 
     def rest(self, seconds: float) -> bool:
         """Sleep until the time is over or a signal asks to stop."""
@@ -196,7 +204,7 @@ class IdleTrainer:
         # The start of the process is paid for first.
         self._bucket.spend(self._cpu_before_s)
         self._spent_s = 0.0
-        self._ran_s = self._ran_cpu_s = 0.0
+        self._wanted_s = self._ran_s = 0.0
         self._slice = library.batch
         self._saved_s = self._began_s
         self._saved_at = library.taken
@@ -253,9 +261,9 @@ class IdleTrainer:
             self._others_sum += readings.others_share
             self._looks += 1
         contention = None
-        if self._ran_s > 0.0:
-            contention = max(0.0, 1.0 - self._ran_cpu_s / self._ran_s)
-            self._ran_s = self._ran_cpu_s = 0.0
+        if self._wanted_s > 0.0:
+            contention = max(0.0, 1.0 - self._ran_s / self._wanted_s)
+            self._wanted_s = self._ran_s = 0.0
         return self._governor.pause(readings, contention=contention, now_s=now_s)
 
     def _rest(self, pause: tuple[float, str]) -> bool:
@@ -274,11 +282,15 @@ class IdleTrainer:
     def _train(self, until: int | None) -> None:
         left = self._slice if until is None else min(self._slice, until - self._library.taken)
         before = self._library.taken
-        wall_s, cpu_s = self._clock.now_s(), self._clock.cpu_s()
+        now_s, cpu_s, waited = self._clock.now_s(), self._clock.cpu_s(), self._clock.waited_s()
         taken = self._library.train(self._samples.x, self._samples.labels, samples=left)
-        ran_s, used_s = self._clock.now_s() - wall_s, self._clock.cpu_s() - cpu_s
-        self._ran_s += ran_s
-        self._ran_cpu_s += used_s
+        used_s, waited_now = self._clock.cpu_s() - cpu_s, self._clock.waited_s()
+        self._ran_s += used_s
+        if waited is None or waited_now is None:
+            self._wanted_s += self._clock.now_s() - now_s
+        else:
+            # Time in which the process was stopped, or waited for a disk, is no contention.
+            self._wanted_s += used_s + waited_now - waited
         # At most doubled at a time, as the first slices are too short to be timed well.
         rate = (taken - before) / max(used_s, 1e-6)
         self._slice = max(self._library.batch, min(int(rate * _SLICE_S), 2 * self._slice))

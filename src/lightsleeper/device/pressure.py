@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightsleeper.errors import InputError
 
-__all__ = ["Probe", "Readings", "memory_total_bytes", "resident_bytes"]
+__all__ = ["Probe", "Readings", "memory_total_bytes", "resident_bytes", "waited_s"]
 
 _ROOT = Path("/")
 _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -57,8 +57,8 @@ class Probe:
             if not (folder / names[0]).is_file():
                 raise InputError(f"{folder}: has no {names[0]}; name a cgroup (version 2) of a kernel with PSI")
         # The cgroup of the useful work holds no waiting of ours.
-        own_wait = None if cgroup is not None else root / "proc/self/schedstat"
-        self._cpu_pressure = _Stalled(folder / names[0], own_wait)
+        own_root = None if cgroup is not None else root
+        self._cpu_pressure = _Stalled(folder / names[0], own_root)
         self._memory_pressure = _Stalled(folder / names[1])
         self._others = _Others(root / "proc/stat")
 
@@ -95,11 +95,16 @@ class Probe:
 
 
 class _Stalled:
-    """Share of time in which some task waited, from the running total of a PSI file."""
+    """Share of time in which some task waited, from the running total of a PSI file.
 
-    def __init__(self, path: Path, own_wait: Path | None = None) -> None:
+    Args:
+        path: of the file.
+        own_root: where this process's own waiting is found, which is taken off; None takes nothing off.
+    """
+
+    def __init__(self, path: Path, own_root: Path | None = None) -> None:
         self._path = path
-        self._own_wait = own_wait
+        self._own_root = own_root
         self._before: tuple[float, float] | None = None
 
     def since_last(self, now_s: float) -> float | None:
@@ -116,13 +121,9 @@ class _Stalled:
             kind, *fields = line.split()
             values = dict(field.split("=", 1) for field in fields if "=" in field)
             if kind == "some" and _is_number(values.get("total", "")):
-                return float(values["total"]) * 1e-6 - self._own_wait_s()
+                own_s = None if self._own_root is None else waited_s(root=self._own_root)
+                return float(values["total"]) * 1e-6 - (own_s or 0.0)
         return None
-
-    def _own_wait_s(self) -> float:
-        """Time that this process waited for a processor: the second number of its schedstat, in ns."""
-        numbers = [] if self._own_wait is None else _text(self._own_wait).split()
-        return float(numbers[1]) * 1e-9 if len(numbers) > 1 and _is_number(numbers[1]) else 0.0
 
 
 class _Others:
@@ -157,6 +158,12 @@ def resident_bytes(*, root: Path = _ROOT) -> tuple[int, int]:
         return _kilobytes(lines["VmRSS"]), _kilobytes(lines["VmHWM"])
     except KeyError as error:
         raise InputError(f"{root}proc/self/status names no {error}: training in idle time needs Linux") from error
+
+
+def waited_s(*, root: Path = _ROOT) -> float | None:
+    """Time that this process waited for a processor: the second number of its schedstat, in ns. None without it."""
+    numbers = _text(root / "proc/self/schedstat").split()
+    return float(numbers[1]) * 1e-9 if len(numbers) > 1 and _is_number(numbers[1]) else None
 
 
 def memory_total_bytes(*, root: Path = _ROOT) -> int | None:

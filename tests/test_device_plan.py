@@ -102,10 +102,23 @@ def test_a_budget_too_small_is_told_with_the_miss_and_the_mend(keyword: Network)
         plan_device(keyword, Rule(batch=8), ram_bytes=smallest)
     with pytest.raises(InputError, match="averaging by PSWA takes"):
         plan_device(keyword, Rule(averaging="settle"), ram_bytes=smallest)
+    with pytest.raises(InputError, match="averaging by PSWA takes"):
+        plan_device(keyword, Rule(averaging="settle", anchor="flash"), ram_bytes=smallest)
     with pytest.raises(InputError, match="Least takes training 20 only"):
         plan_device(keyword, Rule(), ram_bytes=10 * KIB)
     with pytest.raises(InputError, match=r"flash: .* take \d+, \d+ too many"):
         plan_device(keyword, Rule(), flash_bytes=64 * KIB)
+
+
+def test_an_anchor_in_flash_is_offered_where_it_helps(keyword: Network) -> None:
+    rule = Rule(averaging="settle")
+    assert plan_device(keyword, Rule(averaging="settle", anchor="flash"), ram_bytes=256 * KIB).parameters == 22_604
+    with pytest.raises(InputError, match="What fits: averaging by PSWA takes"):
+        plan_device(keyword, rule, ram_bytes=256 * KIB)
+    small = trial("mlp")[1]
+    floor = min(plan.ram_bytes for plan in device_plans(small, Rule(averaging="settle", anchor="flash"), "last"))
+    with pytest.raises(InputError, match='anchor="flash" takes'):
+        plan_device(small, rule, trainable="last", ram_bytes=floor)
 
 
 @pytest.mark.parametrize("rule", [Rule(), Rule(averaging="settle"), Rule(averaging="pwalks", last=4, batch=2)])

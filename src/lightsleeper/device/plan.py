@@ -16,7 +16,7 @@ __all__ = ["Plan", "device_plans", "plan_device"]
 
 STACK_BYTES = 512
 """Kept free for the stack in a budget; measured ones are below (docs/device.md)."""
-CODE_BYTES = 12 * 1024
+CODE_BYTES = 16 * 1024
 """Kept free for code in a flash budget; measured ones are below (docs/device.md)."""
 EXHAUSTIVE = 12
 """Activations up to which all choices of what to keep are tried."""
@@ -127,7 +127,7 @@ def plan_device(
         rule: how it is trained.
         trainable: see `Network.trained`.
         ram_bytes: budget for state, arena and 512 bytes of stack; None for no limit.
-        flash_bytes: budget for constants and 12 KiB of code; None for no limit.
+        flash_bytes: budget for constants and 16 KiB of code; None for no limit.
 
     Raises:
         InputError: no plan fits. The message says by how much the smallest one misses, and what would fit.
@@ -188,14 +188,16 @@ def _choices(network: Network, needed: list[int]) -> Iterator[tuple[int, ...]]:
 
 
 def _advice(network: Network, rule: Rule, trainable: Trainable, ram_bytes: int) -> str:
-    """What to drop, each with the RAM that is then taken; the ones that fit stand first."""
+    """What to drop, with the RAM that is then taken: the first and the last offer that fit, or the least."""
     offers: list[tuple[str, Rule, Trainable]] = []
     if rule.batch > 1:
         offers.append(("batch=1", dataclasses.replace(rule, batch=1), trainable))
     if rule.momentum:
         offers.append(("no momentum", dataclasses.replace(rule, momentum=0.0), trainable))
     if rule.averaging in ("pwalks", "settle"):
-        offers.append(("averaging by PSWA", dataclasses.replace(rule, averaging="pswa"), trainable))
+        offers.append(("averaging by PSWA", dataclasses.replace(rule, averaging="pswa", anchor="memory"), trainable))
+    if rule.averaging == "settle" and rule.anchor == "memory":
+        offers.append(('anchor="flash"', dataclasses.replace(rule, anchor="flash"), trainable))
     names = [layer.name for layer in network.layers if layer.parameters]
     if trainable == "all":
         offers += [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightsleeper.circuits.spice import Verification, verify_frontend
+from lightsleeper.circuits.spice import Verification, engine_version, verify_frontend
 from lightsleeper.design.material import read_recordings
 from lightsleeper.design.measure import Design
 from lightsleeper.design.progress import Progress
@@ -22,6 +22,7 @@ def verify_design(
         progress: told of the steps.
         workers: ngspice processes side by side; None takes the number of cores.
     """
+    engine_version()  # a missing ngspice is told now, and not after the recordings are read
     clip = _own_clip(design, progress) if recording is None else _read(recording, design.spec.scene.rate_hz)
     found = verify_frontend(design.frontend, clip.samples, clip.rate_hz, progress=progress, workers=workers)
     found.conditions["recording"] = clip.file

@@ -1,17 +1,16 @@
 """The page that a person opens: one HTML file that loads nothing from anywhere."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from lightsleeper.report import circuit, energy_figures, figures
+from lightsleeper.report.rendering import render, script_json
 from lightsleeper.report.run_folder import RunFolder, read_run, write_whole
 from lightsleeper.report.style import Figure
 from lightsleeper.report.timeline import NETS, timeline
@@ -83,35 +82,20 @@ def write_report(run: Path) -> Path:
 def _render(run: RunFolder) -> str:
     facts = Facts(run.summary)
     drawings = {name: _draw(run, drawing) for name, drawing in _DRAWINGS.items()}
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            facts=facts,
-            show=facts.show,
-            key_of=key_of,
-            drawings=drawings,
-            plotly_js=Markup(get_plotlyjs()),
-            measures=_MEASURES,
-            stages=_STAGES,
-            bands=_order(facts),
-            classes=_class_order(facts),
-            systems=_systems(facts),
-            part_colours=energy_figures.part_colours(run),
-            circuit=circuit.parameters(run.frontend),
-        )
-    )
-
-
-@cache
-def _environment() -> Environment:
-    # jinja2 chooses by file ending whether to escape; ours hides the .html, so it is always on.
-    return Environment(
-        loader=PackageLoader("lightsleeper.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render(
+        "page.html.jinja",
+        facts=facts,
+        show=facts.show,
+        key_of=key_of,
+        drawings=drawings,
+        plotly_js=Markup(get_plotlyjs()),
+        measures=_MEASURES,
+        stages=_STAGES,
+        bands=_order(facts),
+        classes=_class_order(facts),
+        systems=_systems(facts),
+        part_colours=energy_figures.part_colours(run),
+        circuit=circuit.parameters(run.frontend),
     )
 
 
@@ -123,13 +107,7 @@ def _draw(run: RunFolder, drawing: _Drawing) -> dict[str, Any]:
     made = drawing.make(run)
     if not any(trace["x"] for trace in made["data"]):
         return {"lacks": [*drawing.arrays, *drawing.keys]}
-    return {"lacks": [], "json": _script_json(made)}
-
-
-def _script_json(data: Figure) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"), sort_keys=True, ensure_ascii=True)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return {"lacks": [], "json": script_json(made)}
 
 
 def _order(facts: Facts) -> list[str]:

@@ -1,14 +1,13 @@
 """Page of a verification: its table, and the waveforms of simulator and ngspice on top of each other."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from lightsleeper.circuits.spice import Overlay, Row, Verification
+from lightsleeper.report.rendering import render, script_json
 from lightsleeper.report.run_folder import write_whole
 from lightsleeper.report.style import BLUE, ORANGE, VERMILION, Figure, axis, escaped, figure, rounded, thinned
 
@@ -26,26 +25,15 @@ def verification_lines(verification: Verification) -> list[tuple[str, ...]]:
 
 def write_verification(path: Path, verification: Verification) -> None:
     """Write one self-contained HTML page; InputError where it cannot be written."""
-    html = (
-        Environment(
-            loader=PackageLoader("lightsleeper.report", "."),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        .get_template("verification.html.jinja")
-        .render(
-            heading=HEADING,
-            lines=[
-                (line, row.passed)
-                for line, row in zip(verification_lines(verification), verification.rows, strict=True)
-            ],
-            engine=verification.engine,
-            conditions={name: _text(value) for name, value in verification.conditions.items()},
-            plots=[(plot.title, _script_json(_overlay(plot))) for plot in verification.overlays],
-            plotly_js=Markup(get_plotlyjs()),
-        )
+    lines = zip(verification_lines(verification), verification.rows, strict=True)
+    html = render(
+        "verification.html.jinja",
+        heading=HEADING,
+        lines=[(line, row.passed) for line, row in lines],
+        engine=verification.engine,
+        conditions={name: _text(value) for name, value in verification.conditions.items()},
+        plots=[(plot.title, script_json(_overlay(plot))) for plot in verification.overlays],
+        plotly_js=Markup(get_plotlyjs()),
     )
     write_whole(path, html)
 
@@ -95,9 +83,3 @@ def _overlay(plot: Overlay) -> Figure:
         )
     logarithmic = {"type": "log", "dtick": 1} if plot.axis.startswith("Frequency") else {}
     return figure(traces, height=380, xaxis=axis(plot.axis, **logarithmic), yaxis=axis(plot.unit))
-
-
-def _script_json(data: Figure) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

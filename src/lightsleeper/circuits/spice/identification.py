@@ -59,11 +59,6 @@ class OtaParameters:
     """Supply current without the bias branch, A."""
 
     @property
-    def kappa_over_ut(self) -> float:
-        """Effective kappa / UT, in 1/V: 2 over the linear range."""
-        return 2.0 / self.range_v
-
-    @property
     def gain(self) -> float:
         """Open-loop voltage gain Gm / go."""
         return self.gm_s / self.output_s
@@ -100,7 +95,7 @@ def identify_ota(kind: OtaKind, tail_a: float, process: Process, *, frequency_hz
         return float(point.real(f"i(vo_{name})")[0])
 
     def admittance_s(source: str, name: str) -> complex:
-        # A source's current flows into its plus pin: out of the circuit counts positive for the output.
+        # ngspice counts a source's current into its plus pin: positive where the transconductor puts it out.
         return complex(small[f"i({source}_{name})"][0])
 
     omega = 2.0 * math.pi * frequency_hz

@@ -121,7 +121,7 @@ def preamble(frontend: FrontEnd, *, noise: bool = True) -> str:
     return "\n".join(heading) + SUBCIRCUITS.format(excess=excess, noise=sources)
 
 
-def amplifier(frontend: FrontEnd) -> list[str]:
+def amplifier(frontend: FrontEnd, *, noise: bool = True) -> list[str]:
     """AC coupling, input noise of microphone and amplifier, gain with soft clip: `microphone` -> `amplified`."""
     parameters = frontend.amplifier
     resistance = 1.0 / (2.0 * math.pi * parameters.corner_hz * COUPLING_F)
@@ -129,7 +129,7 @@ def amplifier(frontend: FrontEnd) -> list[str]:
         "* Amplifier: AC-coupled, input noise of microphone and amplifier, gain, soft clip.",
         f"C_couple microphone coupled {COUPLING_F:.10g}",
         f"R_couple coupled 0 {resistance:.10g} noisy=0",
-        f"R_noise noise 0 {_noise_resistance(frontend):.10g}",
+        f"R_noise noise 0 {_noise_resistance(frontend):.10g}{'' if noise else ' noisy=0'}",
         f"B_amplifier amplified 0 V={parameters.clip_v:.10g}"
         f"*tanh({parameters.gain:.10g}*(v(coupled)+v(noise))/{parameters.clip_v:.10g})",
     ]

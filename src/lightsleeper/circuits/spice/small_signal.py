@@ -154,7 +154,7 @@ def _spice_noise_v(netlist: str) -> float:
 
 def _simulated_noise_v(frontend: FrontEnd, rate_hz: float) -> Floats:
     """Rms of the band-pass outputs (bands,) in silence, settled, over several noise seeds."""
-    silence = np.zeros(round((NOISE_S) * rate_hz))
+    silence = np.zeros(round(NOISE_S * rate_hz))
     total = np.zeros(frontend.bank.bands)
     for seed in range(NOISE_RUNS):
         nets = frontend.simulate(silence, rate_hz, noise_seed=seed)

@@ -26,6 +26,7 @@ AC_LIMIT_DB = 0.4
 NOISE_LIMIT_PERCENT = 15.0
 """Against 2 gamma kT/C (1 + Q), which takes kappa for 0.7 and all devices for long: a check of gamma."""
 LEVEL = "transistor"
+SAVED = ".save v(output) v(common)"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> Transisto
     coupling = identify_ota(kind, bias.coupling_a, process, frequency_hz=center_hz)
     damping = identify_ota(kind, bias.damping_a, process, frequency_hz=center_hz)
     # The behavioural amplifier is referred to ground, the transistors to the common level.
-    drive = [*amplifier(frontend), "E_input input common amplified 0 1"]
+    drive = [*amplifier(frontend, noise=False), "E_input input common amplified 0 1"]
     naive = (
         f"X_band amplified output inner band_pass f0={center_hz:.10g} q={bank.q[number - 1]:.10g} "
         f"c={bank.capacitance_f:.10g} range={kind.widening * process.range_v:.10g}"
@@ -80,48 +81,46 @@ def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> Transisto
 
 def small_signal_rows(frontend: FrontEnd, found: TransistorBand) -> tuple[list[Row], Overlay]:
     """Operating point and AC of one band: transistors against the identified model; noise against the formula."""
-    points, gains = [], []
-    for elements in (found.transistors, found.identified):
-        plots = run_ngspice(
-            circuit(found.name, elements, "V1 microphone 0 ac 1", ".op", ".ac dec 100 20 20k", _saved())
-        )
-        point, small = (next(p for p in plots if word in p.name) for word in ("Operating", "AC"))
-        points.append(float((point["v(output)"] - point["v(common)"])[0].real))
-        gains.append(np.abs(small["v(output)"] - small["v(common)"]))
-        frequency_hz = small.real("frequency")
-    passed = gains[0] > 0.1 * gains[0].max()
-    error_db = float(np.abs(20.0 * np.log10(gains[1] / gains[0]))[passed].max())
-    range_v = found.kind.widening * frontend.process.range_v
-    # At equal Gm the tail current, and with it the noise power, grows with the linear range.
-    excess = found.kind.widening * found.kind.noise_sources / 4.0
-    plain = dataclasses.replace(frontend.bank, linearisation=1.0).output_noise_v(frontend.process)[found.number - 1]
-    expected_v = float(plain * math.sqrt(excess))
-    noise = run_ngspice(
-        circuit(
-            found.name,
-            found.transistors.replace("R_noise noise 0", "R_noise noise 0 1 noisy=0\n*"),
-            "V1 microphone 0 ac 1",
-            ".noise v(output,common) V1 dec 100 0.1 10meg",
-        )
+    (rest_v, frequency_hz, gain), (model_rest_v, _, model_gain) = (
+        _point_and_gain(found.name, elements) for elements in (found.transistors, found.identified)
     )
-    noise_v = float(next(p for p in noise if p.name == "Integrated Noise").real("v(onoise_total)")[0])
+    range_v = found.kind.widening * frontend.process.range_v
+    point_percent = 100.0 * abs(model_rest_v - rest_v) / range_v
+    passed = gain > 0.1 * gain.max()
+    error_db = float(np.abs(20.0 * np.log10(model_gain / gain))[passed].max())
+    noise_percent = 100.0 * abs(_formula_noise_v(frontend, found) / _noise_v(found) - 1.0)
     rows = [
-        Row(
-            found.name,
-            LEVEL,
-            "operating point",
-            100.0 * abs(points[1] - points[0]) / range_v,
-            LIMIT_PERCENT,
-            "% of linear range",
-        ),
+        Row(found.name, LEVEL, "operating point", point_percent, LIMIT_PERCENT, "% of linear range"),
         Row(found.name, LEVEL, "AC", error_db, AC_LIMIT_DB, "dB"),
-        Row(found.name, LEVEL, "noise", 100.0 * abs(expected_v / noise_v - 1.0), NOISE_LIMIT_PERCENT, "%"),
+        Row(found.name, LEVEL, "noise", noise_percent, NOISE_LIMIT_PERCENT, "%"),
     ]
     curves = {
-        name: (frequency_hz, 20.0 * np.log10(gain))
-        for name, gain in zip(("transistors", "identified"), gains, strict=True)
+        "transistors": (frequency_hz, 20.0 * np.log10(gain)),
+        "identified": (frequency_hz, 20.0 * np.log10(model_gain)),
     }
     return rows, Overlay(f"{found.name}: gain from the microphone", "Frequency (Hz)", "dB", curves)
+
+
+def _point_and_gain(name: str, elements: str) -> tuple[float, Floats, Floats]:
+    """Rest of the output about the common level in V, frequencies (F,) and gains from the microphone (F,)."""
+    plots = run_ngspice(circuit(name, elements, "V1 microphone 0 ac 1", ".op", ".ac dec 100 20 20k", SAVED))
+    point, small = (next(p for p in plots if word in p.name) for word in ("Operating", "AC"))
+    rest_v = float(point.real("v(output)")[0] - point.real("v(common)")[0])
+    return rest_v, small.real("frequency"), np.abs(small["v(output)"] - small["v(common)"])
+
+
+def _noise_v(found: TransistorBand) -> float:
+    """Integrated output noise of the transistors, V rms."""
+    analysis = ".noise v(output,common) V1 dec 100 0.1 10meg"
+    plots = run_ngspice(circuit(found.name, found.transistors, "V1 microphone 0 ac 1", analysis))
+    return float(next(p for p in plots if p.name == "Integrated Noise").real("v(onoise_total)")[0])
+
+
+def _formula_noise_v(frontend: FrontEnd, found: TransistorBand) -> float:
+    """2 gamma kT/C (1 + Q) as V rms; at equal Gm tail current and noise power grow with the linear range."""
+    excess = found.kind.widening * found.kind.noise_sources / 4.0
+    plain = dataclasses.replace(frontend.bank, linearisation=1.0).output_noise_v(frontend.process)
+    return float(plain[found.number - 1] * math.sqrt(excess))
 
 
 def compare_levels(
@@ -134,9 +133,10 @@ def compare_levels(
         percent: "naive" with the transistors' offset, "naive, offset removed" without.
     """
     rows, overlays, naive_percent = [], [], {}
+    netlists = (found.transistors, found.identified, found.naive)
     for level_db in levels_db:
         text = excerpt.source_text(frontend.amplifier, level_db)
-        runs = [_transient(frontend, found, elements, text, excerpt) for elements in _netlists(found)]
+        runs = [_transient(frontend, found, elements, text, excerpt) for elements in netlists]
         reference = runs[0]
         time_s = np.linspace(0.0, excerpt.duration_s, 20_000)
         reference_v = reference.at("output", time_s)
@@ -156,16 +156,8 @@ def compare_levels(
     return rows, overlays, naive_percent
 
 
-def _netlists(found: TransistorBand) -> tuple[str, str, str]:
-    return found.transistors, found.identified, found.naive
-
-
-def _saved() -> str:
-    return ".save v(output) v(common)"
-
-
 def _transient(frontend: FrontEnd, found: TransistorBand, elements: str, text: str, excerpt: Excerpt) -> BandWaves:
     step = step_s(frontend.bank.center_hz[found.number - 1])
     analysis = f".tran {step:.6g} {excerpt.duration_s:.9g} 0 {step:.6g}"
-    (plot,) = run_ngspice(circuit(found.name, elements, SOURCE, analysis, _saved()), files={"microphone.txt": text})
+    (plot,) = run_ngspice(circuit(found.name, elements, SOURCE, analysis, SAVED), files={"microphone.txt": text})
     return BandWaves(plot.real("time"), {"output": plot.real("v(output)") - plot.real("v(common)")})

@@ -56,9 +56,9 @@ _OTAS = {
 .subckt five_transistor plus minus out vdd tail=1n
 I0 vdd bias {tail}
 M0 bias bias 0 0 nfet w=5u l=4u
-M1 common bias 0 0 nfet w=5u l=4u
-M2 mirror plus common 0 nfet w=5u l=4u
-M3 out minus common 0 nfet w=5u l=4u
+M1 foot bias 0 0 nfet w=5u l=4u
+M2 mirror plus foot 0 nfet w=5u l=4u
+M3 out minus foot 0 nfet w=5u l=4u
 M4 mirror mirror vdd vdd pfet w=5u l=4u
 M5 out mirror vdd vdd pfet w=5u l=4u
 .ends""",
@@ -66,11 +66,11 @@ M5 out mirror vdd vdd pfet w=5u l=4u
 .subckt wide_range plus minus out vdd tail=1n
 I0 vdd bias {tail}
 M0 bias bias 0 0 nfet w=5u l=4u
-M1 common bias 0 0 nfet w=5u l=4u
+M1 foot bias 0 0 nfet w=5u l=4u
 M2 mirror plus left 0 nfet w=10u l=2u
 M3 out minus right 0 nfet w=10u l=2u
-M6 left left common 0 nfet w=20u l=1u
-M7 right right common 0 nfet w=20u l=1u
+M6 left left foot 0 nfet w=20u l=1u
+M7 right right foot 0 nfet w=20u l=1u
 M4 mirror mirror vdd vdd pfet w=5u l=4u
 M5 out mirror vdd vdd pfet w=5u l=4u
 .ends""",

@@ -118,9 +118,9 @@ def interval(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
 
 
-def measure(folder: Path, seeds: int) -> list[dict[str, Any]]:
+def measure(folder: Path, seeds: int, tasks: list[str]) -> list[dict[str, Any]]:
     rows = []
-    for name in TASKS:
+    for name in tasks:
         data = load(name, folder)
         default: list[float] = []
         for choice, run in CHOICES.items():
@@ -147,11 +147,12 @@ def measure(folder: Path, seeds: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measure(given.data, given.seeds)
+    rows = measure(given.data, given.seeds, given.tasks)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

@@ -5,90 +5,120 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import FilterBank, Process, kernels, reference
+from lightsleeper.circuits import FilterBank, Process, reference
+from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.gradient import bank_envelopes, integrate
+from lightsleeper.circuits.rates import substeps_for
 
 RANGE_V = Process().range_v
 STEPS, HOP = 600, 100
 Float64 = NDArray[np.float64]
+BANK = FilterBank(center_hz=(400.0, 1500.0, 6000.0), q=(0.8, 2.0, 4.0))
+SUBSTEPS = substeps_for(np.array(BANK.center_hz), 32_000.0)
+RULES = BANK.step_rules(1.0 / (32_000.0 * SUBSTEPS))
+FIXED = np.concatenate([RULES[10:], np.array([0.0, 0.0, RANGE_V])[:, None] * np.ones(3)])
 
 
-def _bank_case(amplitude_v: float) -> tuple[Float64, Float64, Float64]:
-    """Drive (T,), coefficients (9, 3) and starting states (5, 3); the followers work at speeds of their own."""
+def _bank_case(amplitude: float) -> tuple[Float64, Float64, Float64]:
+    """Drive (3 T,), trained coefficients (16, 3) and starting states (11, 3)."""
     rng = np.random.default_rng(0)
-    bank = FilterBank(center_hz=(400.0, 1500.0, 6000.0), q=(0.8, 2.0, 4.0))
     followers = rng.uniform(0.002, 0.1, (6, 3))
-    coefficients = np.concatenate([bank.step_coefficients(1.0 / 32_000.0), followers])
-    drive_v = amplitude_v * rng.uniform(-1.0, 1.0, STEPS)
-    return drive_v, coefficients, amplitude_v * rng.uniform(0.0, 0.3, (5, 3))
+    drive = amplitude * rng.uniform(-1.0, 1.0, 3 * STEPS)
+    return drive, np.concatenate([RULES[:10], followers]), amplitude * rng.uniform(0.0, 0.3, (11, 3))
 
 
-def _torch_bank(drive_v: Float64, coefficients: torch.Tensor, start_v: Float64) -> torch.Tensor:
+def _torch_bank(
+    drive: Float64,
+    trained: torch.Tensor,
+    state: NDArray[np.float32],
+    *,
+    noise: float = 0.0,
+    words: NDArray[np.uint32] | None = None,
+) -> torch.Tensor:
+    columns = Columns.of(1, SUBSTEPS)
     return bank_envelopes(
-        coefficients,
-        torch.tensor(drive_v[None], dtype=torch.float32),
-        range_v=RANGE_V,
-        noise_v=torch.zeros(2, 3),
-        state=torch.tensor(start_v, dtype=torch.float32),
-        words=torch.from_numpy(np.ones(kernels.LANES, np.uint32)),
+        trained,
+        columns,
+        fixed=columns.spread(FIXED),
+        drive=drive[None].astype(np.float32),
+        noise=columns.spread(np.full((2, 3), noise)),
+        state=state,
+        words=np.arange(1, columns.width + 1, dtype=np.uint32) if words is None else words,
         hop=HOP,
+        frames=len(drive) // (3 * HOP),
     )
 
 
-def _difference(coefficients: Float64, band: int, j: int, drive_v: Float64, start_v: Float64, weight: Float64) -> float:
+def _state(start: Float64) -> NDArray[np.float32]:
+    return Columns.of(1, SUBSTEPS).spread(start)
+
+
+def _difference(trained: Float64, band: int, j: int, drive: Float64, start: Float64, weight: Float64) -> float:
     """Central difference of the weighted sum of the reference's outputs."""
     sums = []
-    step = 1e-5 * coefficients[j, band]
+    step = 1e-5 * trained[j, band]
     for sign in (1.0, -1.0):
-        moved = coefficients[:, band].copy()
+        moved = trained[:, band].copy()
         moved[j] += sign * step
-        means, _ = reference.column(drive_v, moved.tolist(), range_v=RANGE_V, hop=HOP, start_v=start_v[:, band])
+        means, _ = reference.column(
+            drive,
+            [*moved[:10], *RULES[10:, band]],
+            moved[10:].tolist(),
+            range_v=RANGE_V,
+            substeps=int(SUBSTEPS[band]),
+            hop=HOP,
+            start=start[:, band].tolist(),
+        )
         sums.append(float((means * weight[:, :, band]).sum()))
     return (sums[0] - sums[1]) / (2.0 * step)
 
 
-@pytest.mark.parametrize("amplitude_v", [5e-3, 60e-3])
-def test_bank_gradient_equals_finite_differences(amplitude_v: float) -> None:
-    drive_v, start, start_v = _bank_case(amplitude_v)
+@pytest.mark.parametrize("amplitude", [0.05, 0.8])
+def test_bank_gradient_equals_finite_differences(amplitude: float) -> None:
+    drive, start, state = _bank_case(amplitude)
     weight = np.random.default_rng(1).uniform(0.2, 1.0, (STEPS // HOP, 3, 3))
-    coefficients = torch.tensor(start, dtype=torch.float32, requires_grad=True)
-    outputs = _torch_bank(drive_v, coefficients, start_v)
+    trained = torch.tensor(start, dtype=torch.float32, requires_grad=True)
+    outputs = _torch_bank(drive, trained, _state(state))
     (outputs * torch.tensor(weight, dtype=torch.float32)).sum().backward()
-    assert coefficients.grad is not None
-    exact = np.array([[_difference(start, k, j, drive_v, start_v, weight) for k in range(3)] for j in range(9)])
+    assert trained.grad is not None
+    exact = np.array([[_difference(start, k, j, drive, state, weight) for k in range(3)] for j in range(16)])
     # The scale of a coefficient is that of its largest gradient over the bands: one may cross zero.
     scale = np.abs(exact).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(coefficients.grad.numpy() / scale, exact / scale, atol=0.01)
+    np.testing.assert_allclose(trained.grad.numpy() / scale, exact / scale, atol=0.015)
 
 
 def test_bank_gradient_of_one_frame_sees_nothing_of_later_frames() -> None:
-    drive_v, start, start_v = _bank_case(10e-3)
+    drive, start, state = _bank_case(0.1)
     gradients = []
-    for end in (300, STEPS):
-        coefficients = torch.tensor(start, dtype=torch.float32, requires_grad=True)
-        _torch_bank(drive_v[:end], coefficients, start_v)[:3].sum().backward()
-        assert coefficients.grad is not None
-        gradients.append(coefficients.grad)
+    for end in (3 * 300, 3 * STEPS):
+        trained = torch.tensor(start, dtype=torch.float32, requires_grad=True)
+        _torch_bank(drive[:end], trained, _state(state))[:3].sum().backward()
+        assert trained.grad is not None
+        gradients.append(trained.grad)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
 
 
+def test_adjoint_runs_forward_again_through_the_same_noise() -> None:
+    """The gradient with noise is that of the noisy run: it differs from the noiseless one, and repeats to the bit."""
+    drive, start, state = _bank_case(0.1)
+    gradients = []
+    for noise in (0.02, 0.02, 0.0):
+        trained = torch.tensor(start, dtype=torch.float32, requires_grad=True)
+        outputs = _torch_bank(drive, trained, _state(state), noise=noise)
+        outputs.sum().backward()
+        assert trained.grad is not None
+        gradients.append(trained.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
+    assert (gradients[0] - gradients[2]).abs().max() > 0.01 * gradients[2].abs().max()
+
+
 def test_bank_forward_leaves_the_state_where_a_second_call_goes_on() -> None:
-    drive_v, start, start_v = _bank_case(10e-3)
-    coefficients = torch.tensor(start, dtype=torch.float32)
-    whole = _torch_bank(drive_v, coefficients, start_v)
-    state, words = torch.tensor(start_v, dtype=torch.float32), torch.from_numpy(np.ones(kernels.LANES, np.uint32))
-    parts = [
-        bank_envelopes(
-            coefficients,
-            torch.tensor(part[None].copy(), dtype=torch.float32),
-            range_v=RANGE_V,
-            noise_v=torch.zeros(2, 3),
-            state=state,
-            words=words,
-            hop=HOP,
-        )
-        for part in np.split(drive_v, [200])
-    ]
+    drive, start, state = _bank_case(0.1)
+    trained = torch.tensor(start, dtype=torch.float32)
+    whole = _torch_bank(drive, trained, _state(state), noise=1e-3)
+    moving = _state(state)
+    words = np.arange(1, moving.shape[1] + 1, dtype=np.uint32)
+    parts = [_torch_bank(part, trained, moving, noise=1e-3, words=words) for part in np.split(drive, [3 * 200])]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
 
 

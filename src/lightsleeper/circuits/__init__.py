@@ -11,8 +11,8 @@ from lightsleeper.circuits.blocks import (
     NeuralNetwork,
     Process,
 )
+from lightsleeper.circuits.columns import MOST_COLUMNS
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.kernels import LANES as MOST_COLUMNS
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.stream import FrontEndStream
 

@@ -18,6 +18,7 @@ from lightsleeper.circuits.device import (
     ota_noise_density_a2_per_hz,
     thermal_voltage_v,
 )
+from lightsleeper.circuits.poles import band_rules, output_variance
 from lightsleeper.errors import InputError
 
 __all__ = [
@@ -141,31 +142,20 @@ class FilterBank:
         current = bias_current_a(1.0, self.capacitance_f, range_v=self.range_v(process)) * f0 * (2.0 + 2.0 / q)
         return process.supply_v * current
 
-    def step_noise_v(self, process: Process, step_s: float) -> NDArray[np.float64]:
+    def step_noise_v(self, process: Process, step_s: float, substeps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Rms noise per simulation step at the output and the internal node, shape (2, bands), in V.
 
         White current noise S_i = 4 q Ib / L of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C
         (3). Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
-        Both are scaled so that the recursion puts out `output_noise_v`: unscaled, a band near a quarter of the
-        simulation rate would put out two thirds too much.
+        Both are scaled so that the recursion puts out `output_noise_v`: noise that falls on the steps alone is
+        not quite that of the circuit in a band near a quarter of their rate.
         """
         f0, q = np.asarray(self.center_hz), np.asarray(self.q)
         coupling = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
         output = coupling * (1.0 + 2.0 / q)
         variance = np.stack([output, coupling]) * step_s / (2.0 * self.capacitance_f**2)
-        scale = self.output_noise_v(process) ** 2 / self._recursion_variance(variance, step_s)
-        return np.asarray(np.sqrt(variance * scale))
-
-    def _recursion_variance(self, step_variance: NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
-        """Output variance of the linearised recursion from white noise of `step_variance` (2, bands), in V^2.
-
-        Closed form of P = A P A^T + B B^T for o' = (1 - d) o - g x + n_o, x' = x + g o' + n_x (d damping, g coupling).
-        """
-        _, damping, coupling = self.step_coefficients(step_s)
-        decay = 1.0 - damping
-        at_output, inside = step_variance
-        numerator = 2.0 * at_output + (1.0 + decay) * inside
-        return np.asarray(numerator / (damping * (2.0 * (1.0 + decay) - coupling**2)))
+        simulated = output_variance(self.step_rules(step_s / substeps), variance, substeps)
+        return np.asarray(np.sqrt(variance * self.output_noise_v(process) ** 2 / simulated))
 
     def output_noise_v(self, process: Process) -> NDArray[np.float64]:
         """Integrated output noise sqrt(2 gamma kT/C (1 + Q)), gamma = 2/kappa, shape (bands,), in V rms."""
@@ -178,15 +168,11 @@ class FilterBank:
         ratio = 1j * np.asarray(frequency_hz)[None, :] / f0
         return np.asarray((ratio / q) / (ratio**2 + ratio / q + 1.0))
 
-    def step_coefficients(self, step_s: float) -> NDArray[np.float64]:
-        """Pole-matched coefficients (drive, damping, coupling) of semi-implicit Euler, shape (3, bands) (section 3)."""
-        h = 2.0 * math.pi * np.asarray(self.center_hz) * step_s
-        q = np.asarray(self.q)
-        decay = np.exp(-h / q)
-        coupling = np.sqrt(1.0 + decay - 2.0 * np.sqrt(decay) * np.cos(h * np.sqrt(1.0 - 1.0 / (4.0 * q**2))))
-        z = np.exp(-1j * h)
-        peak = np.abs((1.0 - z) / ((1.0 - z) * (1.0 - decay * z) + coupling**2 * z))
-        return np.stack([1.0 / peak, 1.0 - decay, coupling])
+    def step_rules(self, substep_s: NDArray[np.floating] | float) -> NDArray[np.float64]:
+        """Coefficients of the recursion at substeps of that length (bands,), shape (13, bands); see `band_rules`."""
+        angle = 2.0 * math.pi * np.asarray(self.center_hz) * substep_s
+        damping = angle / np.asarray(self.q)
+        return band_rules(drive=damping, damping=damping, outward=angle, inward=angle)
 
 
 TIME_NAMES = ("fast_attack_s", "fast_decay_s", "slow_attack_s", "slow_decay_s", "floor_rise_s", "floor_fall_s")

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from lightsleeper.circuits import kernels
+from lightsleeper.circuits.adjoint import bank_backward, checkpoint_interval
+from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.integrator import integrate_backward, integrate_forward
+from lightsleeper.circuits.simd import Float32, UInt32
 
 __all__ = ["bank_envelopes", "integrate"]
 
@@ -19,31 +22,47 @@ class _Bank(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        coefficients: Tensor,
-        drive_v: Tensor,
-        range_v: float,
-        noise_v: Tensor,
-        state: Tensor,
-        words: Tensor,
+        trained: Tensor,
+        columns: Columns,
+        fixed: Float32,
+        drive: Float32,
+        noise: Float32,
+        state: Float32,
+        words: UInt32,
         hop: int,
+        frames: int,
     ) -> Tensor:
-        drive = drive_v.numpy()
-        steps, columns = drive.shape[1], state.shape[1]
-        outputs = np.empty((steps // hop, 3, columns), np.float32)
-        trace = np.empty((steps, kernels.STATES, columns), np.float32)
-        start = state.numpy().copy()
-        rates = np.ascontiguousarray(coefficients.detach().numpy())
-        kernels.bank_forward(drive, rates, range_v, noise_v.numpy(), state.numpy(), words.numpy(), hop, outputs, trace)
-        ctx.saved = (drive, rates, range_v, hop, start, trace)
-        return torch.from_numpy(outputs)
+        width = columns.width
+        coefficients = np.concatenate([columns.spread(trained.detach().numpy()), fixed])
+        outputs = np.empty((frames, 3, width), np.float32)
+        parts = frames * hop // checkpoint_interval(hop)
+        checkpoints = np.empty((parts, *state.shape), np.float32)
+        saved_words = np.empty((parts, width), np.uint32)
+        place = (np.array(columns.counts), columns.lanes, columns.row_of)
+        kernels.bank_forward(
+            drive,
+            *place,
+            coefficients,
+            noise,
+            state,
+            words,
+            hop,
+            outputs,
+            np.empty((0, kernels.TRACED, width), np.float32),
+            checkpoints,
+            saved_words,
+        )
+        ctx.saved = (columns, (drive, *place, coefficients, noise, hop, checkpoints, saved_words))
+        return torch.from_numpy(columns.collect(outputs))
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        drive, rates, range_v, hop, start, trace = ctx.saved
-        gradient = np.empty_like(rates)
-        upstream = np.ascontiguousarray(output_gradients[0].numpy())
-        kernels.bank_backward(drive, rates, range_v, hop, start, trace, upstream, gradient)
-        return (torch.from_numpy(gradient), None, None, None, None, None, None)
+        columns, arguments = ctx.saved
+        flat = output_gradients[0].numpy()
+        upstream = columns.spread(flat.reshape(-1, flat.shape[-1])).reshape(*flat.shape[:2], columns.width)
+        gradient = np.empty((kernels.TRAINED, columns.width), np.float32)
+        bank_backward(*arguments, upstream, gradient)  # type: ignore[call-arg]  # numba's stub counts them wrongly
+        return (torch.from_numpy(columns.collect(gradient)), *(None,) * 8)
 
 
 class _Integrate(torch.autograd.Function):
@@ -68,23 +87,34 @@ class _Integrate(torch.autograd.Function):
 
 
 def bank_envelopes(
-    coefficients: Tensor, drive_v: Tensor, *, range_v: float, noise_v: Tensor, state: Tensor, words: Tensor, hop: int
+    trained: Tensor,
+    columns: Columns,
+    *,
+    fixed: Float32,
+    drive: Float32,
+    noise: Float32,
+    state: Float32,
+    words: UInt32,
+    hop: int,
+    frames: int,
 ) -> Tensor:
-    """Hop means of the envelopes, differentiable in the coefficients.
+    """Hop means of the envelopes, differentiable in the trained coefficients.
 
     Args:
-        coefficients: (9, K) float32 fractions per step, see `kernels.bank_forward`.
-        drive_v: (B, T) float32 drive in V, T a multiple of `hop`.
-        range_v: linear range of the transconductors, V.
-        noise_v: (2, K) float32 rms noise per step, V.
-        state: (5, K) float32, updated in place.
-        words: (128,) uint32 generator words, updated in place.
+        trained: (16, K) float32, the first 16 of `kernels.COEFFICIENT_NAMES`; K = rows x bands.
+        columns: where they lie in the kernel's buffers, `width` W.
+        fixed: (6, W) the other coefficients.
+        drive: (R, >= 3 T) mean drive, see `FrontEndStream.drive`.
+        noise: (2, W) rms noise per step, in linear ranges.
+        state: (11, W) updated in place.
+        words: (W,) generator words, updated in place.
         hop: steps per frame.
+        frames: how many to run.
 
     Returns:
-        (T / hop, 3, K) float32, V.
+        (frames, 3, K) float32, V.
     """
-    envelopes: Tensor = _Bank.apply(coefficients, drive_v, range_v, noise_v, state, words, hop)  # type: ignore[no-untyped-call]
+    envelopes: Tensor = _Bank.apply(trained, columns, fixed, drive, noise, state, words, hop, frames)  # type: ignore[no-untyped-call]
     return envelopes
 
 

@@ -1,79 +1,65 @@
-"""Compiled time loops of amplifier and filter bank: forward with noise, and the bank's hand-written adjoint.
+"""Compiled time loop of the filter bank and its envelope detectors, with noise.
 
-All columns (row, band) advance together. Every quantity of a column lies in one flat float32 buffer with the constant
-stride `LANES`, because only then can LLVM prove that the arrays do not alias and turn the column loop into SIMD code
-(five times as fast); branches are written as arithmetic on absolute values for the same reason.
+The band-pass C Vo' = Gin f(Vin) - Gd f(Vo) - G1 f(Vx), C Vx' = G2 f(Vo) (f = VL tanh(./VL)) is stepped in
+x = Vx / VL and s = (Vo + Gd/G2 Vx) / VL, in which the damping current drops out: s' = drive - g1 tanh x,
+x' = g2 tanh o. The two are staggered by half a step and integrated by four-point Adams rules (staggered
+Adams-Bashforth: M. Ghrist, B. Fornberg and T. Driscoll, SIAM J. Numer. Anal. 38(3), 2000), whose weights are fitted so
+that the small-signal poles are exact. One tanh a node and substep, and one that solves o + a tanh o = r; the drive
+enters as its mean over the substep, exactly.
+
+All columns advance together, in three buffers: bands that need one, two and three substeps a step. The loops are short
+on purpose: in one long loop the chain of operations of a column would fill the processor's window.
 The readable version in `reference.py` states the same recursion; tests hold the two together.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "COEFFICIENTS",
-    "LANES",
-    "STATES",
-    "amplify",
-    "bank_backward",
-    "bank_forward",
-]
+from lightsleeper.circuits.simd import LANES, NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32, u64
 
-LANES = 128
-"""Columns that one call carries; columns in use are padded up to a multiple of 16 with idle ones."""
-STATES = 5
-"""States per column: band-pass output, band-pass internal node, fast envelope, slow envelope, floor follower."""
-COEFFICIENTS = 9
-"""Per column: drive, damping, coupling of the band-pass; attack and decay of fast, slow envelope and floor follower."""
+__all__ = ["COEFFICIENTS", "COEFFICIENT_NAMES", "STATES", "STATE_NAMES", "TRACED", "TRAINED", "bank_forward"]
+
+STATE_NAMES = ("s", "x", "o1", "o2", "o3", "x1", "x2", "x3", "fast", "slow", "floor")
+"""States of a column: the two integrators, their last three tanh each, and the envelopes in V."""
+STATES = len(STATE_NAMES)
+COEFFICIENT_NAMES = (
+    *("drive", "q", "past1", "past2", "past3", "solve", "move0", "move1", "move2", "move3"),
+    *("fast_attack", "fast_decay", "slow_attack", "slow_decay", "floor_rise", "floor_fall"),
+    *("ratio", "keep", "bleed", "bias", "offset", "range_v"),
+)
+"""Per column, the band-pass (`poles.band_rules`), the envelopes' fractions per step, and what makes a chip real."""
+COEFFICIENTS = len(COEFFICIENT_NAMES)
+TRAINED = 16
+"""The first so many have a gradient."""
+TRACED = 4
+"""Traced per step: band-pass output and the three envelopes, in V."""
 
 # Rows of the work buffer; each row is LANES wide.
-_SUM = STATES * LANES
-_NOISE = _SUM + 3 * LANES
-_COEF = _NOISE + 2 * LANES
-_SCALE = _COEF + COEFFICIENTS * LANES
-_DRIVE = _SCALE + 2 * LANES
-_FORWARD_ROWS = _DRIVE + LANES
-# Rows of the adjoint's work buffer.
-_ADJ = 0
-_GRAD = STATES * LANES
-_BCOEF = _GRAD + COEFFICIENTS * LANES
-_OUT = _BCOEF + COEFFICIENTS * LANES
-_BDRIVE = _OUT + 3 * LANES
-_NOW = _BDRIVE + LANES
-_BEFORE = _NOW + STATES * LANES
-_BACKWARD_ROWS = _BEFORE + STATES * LANES
-
-Float32 = NDArray[np.float32]
-UInt32 = NDArray[np.uint32]
-# A word's two 16-bit halves, subtracted: triangular with variance 2 * 65536^2 / 12.
-_NOISE_UNIT = np.float32(np.sqrt(6.0) / 65536.0)
-# No reassociation and no reciprocal estimates: the same bits whatever the chunk, the batch or the vector width.
-_FASTMATH = {"contract", "nnan", "ninf", "nsz"}
-_jit = numba.njit(fastmath=_FASTMATH, nogil=True, cache=True, error_model="numpy")
-_inline = numba.njit(fastmath=_FASTMATH, inline="always", error_model="numpy")
-
-f32 = np.float32
-u32 = np.uint32
+S, X, O1, O2, O3, X1, X2, X3, FAST, SLOW, FLOOR = (row * LANES for row in range(STATES))
+SUM = STATES * LANES
+OUTPUT = SUM + 3 * LANES
+HEARD = OUTPUT + LANES
+DRIVE = HEARD + LANES
+NOISE = DRIVE + 3 * LANES
+SCALE = NOISE + 2 * LANES
+COEF = SCALE + 2 * LANES
+GAIN, Q, P1, P2, P3, SOLVE, M0, M1, M2, M3 = (COEF + row * LANES for row in range(10))
+R_FAST, R_FAST_DOWN, R_SLOW, R_SLOW_DOWN, R_FLOOR, R_FLOOR_DOWN = (COEF + row * LANES for row in range(10, 16))
+RATIO, KEEP, BLEED, BIAS, OFFSET, RANGE = (COEF + row * LANES for row in range(16, COEFFICIENTS))
+GUESS = COEF + COEFFICIENTS * LANES
+FORWARD_SIZE = GUESS + LANES
 
 
-@_inline
-def _tanh(x):  # type: ignore[no-untyped-def]
-    """Pade [5/4] approximant of tanh, clamped where it nears 1: at most 1.3e-3 off everywhere."""
-    # Absolute values would clamp as well, but round small signals to multiples of 2e-7.
-    y = min(max(x, f32(-3.6)), f32(3.6))
+@inline
+def tanh_low(x):  # type: ignore[no-untyped-def]
+    """Pade [3/2] approximant of tanh, clamped at 3: only a first guess of tanh o comes from it."""
+    y = min(max(x, f32(-3.0)), f32(3.0))
     s = y * y
-    return y * (f32(945.0) + s * (f32(105.0) + s)) / (f32(945.0) + s * (f32(420.0) + s * f32(15.0)))
+    return y * (f32(27.0) + s) / (f32(27.0) + f32(9.0) * s)
 
 
-@_inline
-def _tanh_slope(x):  # type: ignore[no-untyped-def]
-    """1 - tanh^2, the slope that the adjoint uses."""
-    t = _tanh(x)
-    return f32(1.0) - t * t
-
-
-@_inline
+@inline
 def _xorshift(word):  # type: ignore[no-untyped-def]
     """One step of Marsaglia's xorshift32 (J. Stat. Software 8(14), 2003)."""
     word = u32(word ^ u32(word << u32(13)))
@@ -81,288 +67,292 @@ def _xorshift(word):  # type: ignore[no-untyped-def]
     return u32(word ^ u32(word << u32(5)))
 
 
-@_inline
-def _halves(word):  # type: ignore[no-untyped-def]
-    return f32(np.int32(word & u32(0xFFFF))) - f32(np.int32(word >> u32(16)))
-
-
-@_inline
-def _hash(word):  # type: ignore[no-untyped-def]
-    """Integer hash with low bias (Wellons' lowbias32): noise as a function of the sample's index, in any chunking."""
-    word = u32(word ^ u32(word >> u32(16)))
-    word = u32(word * u32(0x7FEB352D))
-    word = u32(word ^ u32(word >> u32(15)))
-    word = u32(word * u32(0x846CA68B))
-    return u32(word ^ u32(word >> u32(16)))
-
-
-@_jit
-def _add_noise(samples: Float32, scale: np.float32, seed: np.uint32, first: int) -> None:
-    """Add near-normal noise (sum of four uniforms) to the samples with the indices from `first` on."""
-    for t in range(samples.size):
-        one = _hash(u32(u32(first + t) ^ seed))
-        two = _hash(u32(one + u32(0x9E3779B9)))
-        samples[t] += scale * (_halves(one) + _halves(two))
-
-
-@_jit
-def amplify(
-    input_v: Float32,
-    taps: Float32,
-    gain: float,
-    clip_v: float,
-    leak: float,
-    range_v: float,
-    noise_v: float,
-    seeds: UInt32,
-    first: int,
-    history: Float32,
-    state: Float32,
-    drive_v: Float32,
-) -> None:
-    """Interpolate, AC-couple, amplify with soft clipping and convert: drive = f(clip tanh(gain v / clip)).
-
-    Args:
-        input_v: (B, T) microphone voltage.
-        taps: (phases, n) polyphase interpolation filter; the number of phases is the oversampling.
-        gain, clip_v: voltage gain and output swing in V.
-        leak: fraction per step by which the AC-coupling follows the input.
-        range_v: linear range VL of the filters' input transconductors in V; f(v) = VL tanh(v / VL).
-        noise_v: rms input noise per input sample, in V; 0 switches it off.
-        seeds: (B,) noise seed of each row.
-        first: index of the first sample since the stream began.
-        history: (B, n - 1) last noisy inputs, updated in place.
-        state: (B,) AC-coupling state, updated in place.
-        drive_v: (B, T * phases) written.
-    """
-    rows, steps = input_v.shape
-    phases, count = taps.shape
-    vl = f32(range_v)
-    per_vl = f32(1.0 / range_v)
-    clip = f32(clip_v)
-    slope = f32(gain / clip_v)
-    rate = f32(leak)
-    scale = f32(noise_v) * _NOISE_UNIT * f32(np.sqrt(0.5))
-    line = np.empty(steps + count - 1, dtype=np.float32)
-    wide = np.empty(steps, dtype=np.float32)
-    for row in range(rows):
-        line[: count - 1] = history[row]
-        line[count - 1 :] = input_v[row]
-        if noise_v > 0:
-            _add_noise(line[count - 1 :], scale, seeds[row], first)
-        out = drive_v[row]
-        for phase in range(phases):
-            wide[:] = f32(0.0)
-            for j in range(count):
-                tap = taps[phase, j]
-                part = line[count - 1 - j :]
-                for t in range(steps):
-                    wide[t] += tap * part[t]
-            for t in range(steps):
-                out[t * phases + phase] = wide[t]
-        coupled = state[row]
-        for t in range(steps * phases):
-            v = out[t] - coupled
-            coupled += rate * v
-            out[t] = v
-        state[row] = coupled
-        for t in range(steps * phases):
-            out[t] = vl * _tanh(clip * _tanh(slope * out[t]) * per_vl)
-        history[row] = line[steps:]
-
-
-@_jit
-def _draw_noise(work: Float32, words: UInt32, width: int) -> None:
-    """Noise of one step for both nodes; triangular draws, which the band-pass sums to a normal output."""
-    for k in range(width):
+@jit
+def add_noise(work: Float32, words: UInt32, count: int) -> None:
+    """Noise of one step into both integrators; triangular draws, which the band-pass sums to a normal output."""
+    for k in range(count):
         first = _xorshift(words[k])
         second = _xorshift(first)
         words[k] = second
-        work[_NOISE + k] = _halves(first) * work[_SCALE + k]
-        work[_NOISE + LANES + k] = _halves(second) * work[_SCALE + LANES + k]
+        inside = halves(second) * work[SCALE + LANES + k]
+        work[X + k] += inside
+        work[S + k] += halves(first) * work[SCALE + k] + work[Q + k] * inside
 
 
-@_jit
-def _step(work: Float32, width: int, range_v: np.float32, inverse: np.float32) -> None:
-    """Advance all columns by one step (semi-implicit Euler with pole-matched coefficients)."""
-    for k in range(width):
-        o = work[k]
-        x = work[LANES + k]
-        coupling = work[_COEF + 2 * LANES + k]
-        leak = work[_COEF + LANES + k] * _tanh(o * inverse) + coupling * _tanh(x * inverse)
-        o += work[_COEF + k] * work[_DRIVE + k] - range_v * leak + work[_NOISE + k]
-        x += range_v * coupling * _tanh(o * inverse) + work[_NOISE + LANES + k]
-        fast = work[2 * LANES + k]
-        slow = work[3 * LANES + k]
-        floor = work[4 * LANES + k]
-        u = abs(o)
-        e = u - fast
-        fast += f32(0.5) * (work[_COEF + 3 * LANES + k] * (e + abs(e)) + work[_COEF + 4 * LANES + k] * (e - abs(e)))
-        e = u - slow
-        slow += f32(0.5) * (work[_COEF + 5 * LANES + k] * (e + abs(e)) + work[_COEF + 6 * LANES + k] * (e - abs(e)))
-        e = fast - floor
-        floor += f32(0.5) * (work[_COEF + 7 * LANES + k] * (e + abs(e)) + work[_COEF + 8 * LANES + k] * (e - abs(e)))
-        work[k] = o
-        work[LANES + k] = x
-        work[2 * LANES + k] = fast
-        work[3 * LANES + k] = slow
-        work[4 * LANES + k] = floor
-        work[_SUM + k] += fast
-        work[_SUM + LANES + k] += slow
-        work[_SUM + 2 * LANES + k] += floor
+@jit
+def solve_output(work: Float32, count: int) -> None:
+    """Output at the beginning of a substep, o + a tanh o = s - q x - ..., of `count` columns."""
+    for k in range(count):
+        past = work[P1 + k] * work[O1 + k] + (work[P2 + k] * work[O2 + k] + work[P3 + k] * work[O3 + k])
+        r = (work[S + k] - work[Q + k] * work[X + k]) - past
+        o = r - work[SOLVE + k] * tanh_low(r * work[GUESS + k])
+        work[OUTPUT + k] = o
 
 
-@_jit
+@jit
+def move_inside(work: Float32, count: int) -> None:
+    """Internal node x over one substep, from its middle to the next middle."""
+    for k in range(count):
+        t1 = work[O1 + k]
+        t2 = work[O2 + k]
+        t3 = work[O3 + k]
+        moved = (work[KEEP + k] * work[X + k] + work[M1 + k] * t1) + (work[M2 + k] * t2 + work[M3 + k] * t3)
+        t0 = tanh(work[OUTPUT + k])
+        work[X + k] = moved + work[M0 + k] * t0
+        work[O3 + k] = t2
+        work[O2 + k] = t1
+        work[O1 + k] = t0
+
+
+@inline
+def _move_sum(work, count, drive):  # type: ignore[no-untyped-def]
+    # The row is a literal where this is inlined: only then does the loop become SIMD code.
+    for k in range(count):
+        x = work[X + k]
+        x1 = work[X1 + k]
+        x2 = work[X2 + k]
+        past = work[M1 + k] * x1 + (work[M2 + k] * x2 + work[M3 + k] * work[X3 + k])
+        driven = (work[S + k] + work[GAIN + k] * work[drive + k]) + (work[BIAS + k] - work[BLEED + k] * x)
+        x0 = tanh(x)
+        work[S + k] = driven - work[RATIO + k] * (past + work[M0 + k] * x0)
+        work[X3 + k] = x2
+        work[X2 + k] = x1
+        work[X1 + k] = x0
+
+
+@jit
+def move_sum(work: Float32, count: int, slot: int) -> None:
+    """Sum node s over one substep, driven by drive row `slot`."""
+    if slot == 0:
+        _move_sum(work, count, DRIVE)
+    elif slot == 1:
+        _move_sum(work, count, DRIVE + LANES)
+    else:
+        _move_sum(work, count, DRIVE + 2 * LANES)
+
+
+@jit
+def follow(work: Float32, count: int) -> None:
+    """Envelopes of `count` columns over one step, driven by the output of the substep at hand, rectified.
+
+    One instant a step: a mean over the step would smooth the ripple that an asymmetric detector answers to.
+    `prepare` has put mean m and half difference d of the rates in their places: the rate up or down times e is
+    m e + d |e|.
+    """
+    for k in range(count):
+        o = work[OUTPUT + k]
+        u = work[RANGE + k] * abs(o + work[OFFSET + k])
+        e = u - work[FAST + k]
+        fast = (work[FAST + k] + work[R_FAST + k] * e) + work[R_FAST_DOWN + k] * abs(e)
+        e = u - work[SLOW + k]
+        slow = (work[SLOW + k] + work[R_SLOW + k] * e) + work[R_SLOW_DOWN + k] * abs(e)
+        e = fast - work[FLOOR + k]
+        floor = (work[FLOOR + k] + work[R_FLOOR + k] * e) + work[R_FLOOR_DOWN + k] * abs(e)
+        work[FAST + k] = fast
+        work[SLOW + k] = slow
+        work[FLOOR + k] = floor
+        work[HEARD + k] = o
+        work[SUM + k] += fast
+        work[SUM + LANES + k] += slow
+        work[SUM + 2 * LANES + k] += floor
+
+
+@jit
+def mean_drives(drive: Float32, step: int, means: Float32) -> None:
+    """Means of the rows' drive over the step's thirds, halves and whole, one after the other, into `means` (6 R,).
+
+    The halves are those of the parabola with the three means.
+    """
+    rows = drive.shape[0]
+    for r in range(rows):
+        for j in range(3):
+            means[j * rows + r] = drive[r, 3 * step + j]
+    # Unsigned: see the head of `simd`.
+    stride = u64(rows)
+    for r in range(stride):
+        a, b, c = means[r], means[stride + r], means[stride + stride + r]
+        tilt = (c - a) * f32(1.0 / 24.0)
+        first = (f32(2.0) * a + b) * f32(1.0 / 3.0) - tilt
+        second = (b + f32(2.0) * c) * f32(1.0 / 3.0) + tilt
+        means[u64(3) * stride + r] = first
+        means[u64(4) * stride + r] = second
+        means[u64(5) * stride + r] = f32(0.5) * (first + second)
+
+
+@jit
+def give_drives(
+    work: Float32, count: int, substeps: int, means: Float32, lanes: int, row_of: NDArray[np.int64]
+) -> None:
+    """Copy the mean drive of each substep to the columns that hear it."""
+    rows = means.size // 6
+    source = rows * (5 if substeps == 1 else 3 if substeps == 2 else 0)
+    for slot in range(substeps):
+        target, of = u64(DRIVE + slot * LANES), u64(source + slot * rows)
+        if lanes == 1:
+            value = means[of]
+            for k in range(u64(count)):
+                work[target + k] = value
+        elif lanes == 0:
+            for k in range(count):
+                work[target + u64(k)] = means[of + u64(row_of[k])]
+        elif count > 0:
+            for k in range(u64(lanes)):
+                work[target + k] = means[of + k]
+            done = lanes
+            while done < count:  # what is there is doubled
+                more = min(done, count - done)
+                after = target + u64(done)
+                for k in range(u64(more)):
+                    work[after + k] = work[target + k]
+                done += more
+
+
+@jit
+def load(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
+    """Copy rows of `values` (n, width), from column `first` on, into the buffer from `row` on."""
+    for j in range(values.shape[0]):
+        work[row + j * LANES : row + j * LANES + count] = values[j, first : first + count]
+
+
+@jit
+def store(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
+    """Inverse of `load`."""
+    for j in range(values.shape[0]):
+        values[j, first : first + count] = work[row + j * LANES : row + j * LANES + count]
+
+
+@jit
+def prepare(work: Float32, count: int, coefficients: Float32, noise: Float32, first: int) -> None:
+    """Load what a group of columns keeps for good."""
+    load(work, COEF, count, coefficients, first)
+    load(work, SCALE, count, noise, first)
+    for k in range(count):
+        work[GUESS + k] = f32(1.0) / (f32(1.0) + work[SOLVE + k])
+        work[SCALE + k] *= NOISE_UNIT
+        work[SCALE + LANES + k] *= NOISE_UNIT
+    for row in (R_FAST, R_SLOW, R_FLOOR):
+        for k in range(count):
+            up, down = work[row + k], work[row + LANES + k]
+            work[row + k] = f32(0.5) * (up + down)
+            work[row + LANES + k] = f32(0.5) * (up - down)
+
+
+@jit
+def advance(one: Float32, c1: int, two: Float32, c2: int, three: Float32, c3: int) -> None:
+    """One step of all columns: c1 of one substep, c2 of two, c3 of three. The detectors hear the middle one.
+
+    The short loops of the groups alternate, so that one group works while another's last results are on their way.
+    """
+    solve_output(three, c3)
+    solve_output(two, c2)
+    move_inside(three, c3)
+    move_inside(two, c2)
+    move_sum(three, c3, 0)
+    move_sum(two, c2, 0)
+    solve_output(three, c3)
+    solve_output(one, c1)
+    move_inside(three, c3)
+    move_inside(one, c1)
+    follow(three, c3)
+    follow(one, c1)
+    move_sum(three, c3, 1)
+    move_sum(one, c1, 0)
+    solve_output(three, c3)
+    solve_output(two, c2)
+    move_inside(three, c3)
+    move_inside(two, c2)
+    follow(two, c2)
+    move_sum(three, c3, 2)
+    move_sum(two, c2, 1)
+
+
+@jit
+def finish_frame(work: Float32, count: int, output: Float32, first: int, per_hop: np.float32) -> None:
+    """Write the frame's means of the envelopes and start the next sums."""
+    for j in range(3):
+        for k in range(count):
+            output[j, first + k] = work[SUM + j * LANES + k] * per_hop
+            work[SUM + j * LANES + k] = f32(0.0)
+
+
+@jit
+def buffer(size: int) -> Float32:
+    """Zeroed buffer on a cache line: vectors that straddle two lines cost a tenth of the speed."""
+    raw = np.zeros(size + 16, dtype=np.float32)
+    misplaced = (raw.ctypes.data // 4) % 16
+    return raw[(16 - misplaced) % 16 :][:size]
+
+
+@jit
 def bank_forward(
-    drive_v: Float32,
+    drive: Float32,
+    counts: NDArray[np.int64],
+    lanes: int,
+    row_of: NDArray[np.int64],
     coefficients: Float32,
-    range_v: float,
-    noise_v: Float32,
+    noise: Float32,
     state: Float32,
     words: UInt32,
     hop: int,
     outputs: Float32,
     trace: Float32,
+    checkpoints: Float32,
+    saved_words: UInt32,
 ) -> None:
-    """Run the bank over `drive_v` and write hop means of the three envelopes.
+    """Run the bank over `drive` and write hop means of the three envelopes.
 
     Args:
-        drive_v: (B, T) drive f(v_in) of the input transconductors in V, T a multiple of `hop`.
-        coefficients: (9, K) per column, each a fraction per step; K = B * bands, at most LANES.
-        range_v: linear range VL of the transconductors, in V.
-        noise_v: (2, K) rms noise per step at the output and the internal node, in V; all zero switches it off.
-        state: (5, K) states, updated in place.
-        words: (LANES,) generator words, updated in place.
-        hop: steps per output frame.
-        outputs: (T / hop, 3, K) hop means of fast, slow, floor in V, written.
-        trace: (T, 5, K) states after every step, written if its first axis is T; give (0, 5, K) to keep none.
+        drive: (R, >= 3 T) mean drive over the thirds of each step, in units of the tail current.
+        counts: (3,) columns with one, two, three substeps a step.
+        lanes, row_of: as `Columns` states them; W is the sum of the counts.
+        coefficients: (22, W) in the order of `COEFFICIENT_NAMES`.
+        noise: (2, W) rms noise per step at output and internal node, in linear ranges; all zero switches it off.
+        state: (11, W) states, updated in place.
+        words: (W,) generator words, updated in place.
+        hop: steps per output frame; T is F times it.
+        outputs: (F, 3, W) hop means of fast, slow, floor in V, written.
+        trace: (T, 4, W) output as the detectors hear it and envelopes after each step in V; (0, 4, W) to keep none.
+        checkpoints: (n, 11, W) states at the beginning of every n-th part of the time, written; n may be 0.
+        saved_words: (n, W) generator words there, written.
     """
-    rows, steps = drive_v.shape
-    columns = state.shape[1]
-    bands = columns // rows
-    width = (columns + 15) // 16 * 16
-    vl = f32(range_v)
-    inverse = f32(1.0 / range_v)
-    work = np.zeros(_FORWARD_ROWS, dtype=np.float32)
-    for j in range(STATES):
-        work[j * LANES : j * LANES + columns] = state[j]
-    for j in range(COEFFICIENTS):
-        work[_COEF + j * LANES : _COEF + j * LANES + columns] = coefficients[j]
-    for j in range(2):
-        work[_SCALE + j * LANES : _SCALE + j * LANES + columns] = noise_v[j] * _NOISE_UNIT
-    noisy = np.any(noise_v > 0)
+    steps = outputs.shape[0] * hop
+    noisy = np.any(noise > 0)
     keep = trace.shape[0] == steps
-    per_hop = f32(1.0 / hop)
-    for frame in range(steps // hop):
-        work[_SUM : _SUM + 3 * LANES] = f32(0.0)
-        for step in range(frame * hop, (frame + 1) * hop):
-            for row in range(rows):
-                for k in range(row * bands, (row + 1) * bands):
-                    work[_DRIVE + k] = drive_v[row, step]
+    saved = checkpoints.shape[0]
+    interval = steps // max(saved, 1)
+    means = np.empty(6 * drive.shape[0], dtype=np.float32)
+    one, two, three = buffer(FORWARD_SIZE), buffer(FORWARD_SIZE), buffer(FORWARD_SIZE)
+    c1, c2, c3 = counts[0], counts[1], counts[2]
+    groups = ((one, c1, 0), (two, c2, c1), (three, c3, c1 + c2))
+    for work, count, first in groups:
+        prepare(work, count, coefficients, noise, first)
+        load(work, 0, count, state, first)
+    w1, w2, w3 = words[:c1], words[c1 : c1 + c2], words[c1 + c2 :]
+    r1, r2, r3 = row_of[:c1], row_of[c1 : c1 + c2], row_of[c1 + c2 :]
+    t = 0
+    for piece in range(max(saved, 1)):
+        if saved:
+            for work, count, first in groups:
+                store(work, 0, count, checkpoints[piece], first)
+            saved_words[piece] = words
+        for _ in range(interval):
+            mean_drives(drive, t, means)
+            give_drives(one, c1, 1, means, lanes, r1)
+            give_drives(two, c2, 2, means, lanes, r2)
+            give_drives(three, c3, 3, means, lanes, r3)
+            advance(one, c1, two, c2, three, c3)
             if noisy:
-                _draw_noise(work, words, width)
-            _step(work, width, vl, inverse)
+                add_noise(one, w1, c1)
+                add_noise(two, w2, c2)
+                add_noise(three, w3, c3)
             if keep:
-                for j in range(STATES):
-                    trace[step, j] = work[j * LANES : j * LANES + columns]
-        for j in range(3):
-            outputs[frame, j] = work[_SUM + j * LANES : _SUM + j * LANES + columns] * per_hop
-    for j in range(STATES):
-        state[j] = work[j * LANES : j * LANES + columns]
-
-
-@_jit
-def _step_back(work: Float32, width: int, range_v: np.float32, inverse: np.float32) -> None:
-    """Adjoint of `_step` for all columns."""
-    one = f32(1.0)
-    for k in range(width):
-        o = work[_NOW + k]
-        fast = work[_NOW + 2 * LANES + k]
-        o_before = work[_BEFORE + k]
-        x_before = work[_BEFORE + LANES + k]
-        u = abs(o)
-        g_floor = work[_ADJ + 4 * LANES + k] + work[_OUT + 2 * LANES + k]
-        g_slow = work[_ADJ + 3 * LANES + k] + work[_OUT + LANES + k]
-        g_fast = work[_ADJ + 2 * LANES + k] + work[_OUT + k]
-        e = fast - work[_BEFORE + 4 * LANES + k]
-        rising = f32(e > 0)
-        up = work[_BCOEF + 7 * LANES + k]
-        down = work[_BCOEF + 8 * LANES + k]
-        rate = down + (up - down) * rising
-        work[_GRAD + 7 * LANES + k] += g_floor * e * rising
-        work[_GRAD + 8 * LANES + k] += g_floor * e * (one - rising)
-        work[_ADJ + 4 * LANES + k] = g_floor * (one - rate)
-        g_fast += g_floor * rate
-        e = u - work[_BEFORE + 3 * LANES + k]
-        rising = f32(e > 0)
-        up = work[_BCOEF + 5 * LANES + k]
-        down = work[_BCOEF + 6 * LANES + k]
-        rate = down + (up - down) * rising
-        work[_GRAD + 5 * LANES + k] += g_slow * e * rising
-        work[_GRAD + 6 * LANES + k] += g_slow * e * (one - rising)
-        work[_ADJ + 3 * LANES + k] = g_slow * (one - rate)
-        g_u = g_slow * rate
-        e = u - work[_BEFORE + 2 * LANES + k]
-        rising = f32(e > 0)
-        up = work[_BCOEF + 3 * LANES + k]
-        down = work[_BCOEF + 4 * LANES + k]
-        rate = down + (up - down) * rising
-        work[_GRAD + 3 * LANES + k] += g_fast * e * rising
-        work[_GRAD + 4 * LANES + k] += g_fast * e * (one - rising)
-        work[_ADJ + 2 * LANES + k] = g_fast * (one - rate)
-        g_u += g_fast * rate
-        coupling = work[_BCOEF + 2 * LANES + k]
-        g_x = work[_ADJ + LANES + k]
-        g_o = work[_ADJ + k] + g_u * (f32(2.0) * f32(o > 0) - one) + g_x * coupling * _tanh_slope(o * inverse)
-        work[_GRAD + 2 * LANES + k] += range_v * (g_x * _tanh(o * inverse) - g_o * _tanh(x_before * inverse))
-        work[_GRAD + LANES + k] -= range_v * g_o * _tanh(o_before * inverse)
-        work[_GRAD + k] += g_o * work[_BDRIVE + k]
-        work[_ADJ + LANES + k] = g_x - g_o * coupling * _tanh_slope(x_before * inverse)
-        work[_ADJ + k] = g_o * (one - work[_BCOEF + LANES + k] * _tanh_slope(o_before * inverse))
-
-
-@_jit
-def bank_backward(
-    drive_v: Float32,
-    coefficients: Float32,
-    range_v: float,
-    hop: int,
-    start: Float32,
-    trace: Float32,
-    output_gradient: Float32,
-    gradient: Float32,
-) -> None:
-    """Adjoint of `bank_forward` with respect to the coefficients.
-
-    Args:
-        drive_v, coefficients, range_v, hop: as given to `bank_forward`.
-        start: (5, K) states before the first step.
-        trace: (T, 5, K) states kept by `bank_forward`.
-        output_gradient: (T / hop, 3, K) gradient of the loss with respect to the outputs.
-        gradient: (9, K) written: gradient of the loss with respect to the coefficients.
-    """
-    rows, steps = drive_v.shape
-    columns = start.shape[1]
-    bands = columns // rows
-    width = (columns + 15) // 16 * 16
-    vl = f32(range_v)
-    inverse = f32(1.0 / range_v)
-    per_hop = f32(1.0 / hop)
-    work = np.zeros(_BACKWARD_ROWS, dtype=np.float32)
-    for j in range(COEFFICIENTS):
-        work[_BCOEF + j * LANES : _BCOEF + j * LANES + columns] = coefficients[j]
-    for j in range(STATES):
-        work[_BEFORE + j * LANES : _BEFORE + j * LANES + columns] = trace[steps - 1, j]
-    for step in range(steps - 1, -1, -1):
-        work[_NOW : _NOW + STATES * LANES] = work[_BEFORE : _BEFORE + STATES * LANES]
-        for j in range(STATES):
-            work[_BEFORE + j * LANES : _BEFORE + j * LANES + columns] = trace[step - 1, j] if step > 0 else start[j]
-        if step % hop == hop - 1:
-            for j in range(3):
-                work[_OUT + j * LANES : _OUT + j * LANES + columns] = output_gradient[step // hop, j] * per_hop
-        for row in range(rows):
-            for k in range(row * bands, (row + 1) * bands):
-                work[_BDRIVE + k] = drive_v[row, step]
-        _step_back(work, width, vl, inverse)
-    for j in range(COEFFICIENTS):
-        gradient[j] = work[_GRAD + j * LANES : _GRAD + j * LANES + columns]
+                for work, count, first in groups:
+                    for k in range(count):
+                        trace[t, 0, first + k] = work[HEARD + k] * work[RANGE + k]
+                    store(work, FAST, count, trace[t, 1:], first)
+            t += 1
+            if t % hop == 0:
+                for work, count, first in groups:
+                    finish_frame(work, count, outputs[t // hop - 1], first, f32(1.0 / hop))
+    for work, count, first in groups:
+        store(work, 0, count, state, first)

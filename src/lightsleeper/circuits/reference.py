@@ -1,4 +1,4 @@
-"""The first stage as one reads its equations: float64, exact tanh, one signal or one band at a time, no tricks.
+"""The first stage's recursion as one reads it: float64, exact tanh, one signal or one band at a time, no tricks.
 
 Sections are those of the analog circuits reference. Rates are fractions per step (`rates.frame_fraction`). The
 compiled kernels and `FrontEndStream` are held to these functions by tests; nothing else uses them.
@@ -12,27 +12,30 @@ from numpy.typing import NDArray
 
 from lightsleeper.circuits.blocks import NeuralNetwork
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.rates import CONTROL_RATE_HZ, frame_fraction, interpolation_taps, oversampling_for
+from lightsleeper.circuits.rates import (
+    CONTROL_RATE_HZ,
+    SUBSTEPS,
+    frame_fraction,
+    interpolation_taps,
+    oversampling_for,
+    substeps_for,
+)
 
 __all__ = [
-    "amplifier",
     "band_pass",
     "column",
+    "couple",
     "first_stage",
     "follower",
     "hop_means",
     "interpolate",
     "logarithm",
+    "mean_drive",
+    "means_over",
     "network",
-    "transconductor",
 ]
 
 Float64 = NDArray[np.float64]
-
-
-def transconductor(difference_v: float, *, range_v: float) -> float:
-    """Output current of a differential pair over its small-signal Gm, VL tanh(dV / VL), in V (2.2)."""
-    return range_v * math.tanh(difference_v / range_v)
 
 
 def interpolate(input_v: Float64, taps: Float64) -> Float64:
@@ -43,33 +46,81 @@ def interpolate(input_v: Float64, taps: Float64) -> Float64:
     return np.convolve(stuffed, taps.T.reshape(-1))[: len(stuffed)]
 
 
-def amplifier(input_v: Float64, *, gain: float, clip_v: float, leak: float) -> Float64:
-    """AC-coupled amplifier with soft clipping: v_out = clip tanh(gain (v_in - coupled) / clip), in V."""
+def couple(input_v: Float64, *, leak: float) -> Float64:
+    """AC coupling, one pole that is bilinear in the limit of slow leaks: (T,) V."""
     output_v = np.empty(len(input_v))
     coupled_v = 0.0
     for t, v in enumerate(input_v):
-        difference_v = v - coupled_v
-        coupled_v += leak * difference_v
-        output_v[t] = clip_v * math.tanh(gain * difference_v / clip_v)
+        output_v[t] = (1.0 - leak / 2.0) * (v - coupled_v)
+        coupled_v += leak * (v - coupled_v)
     return output_v
 
 
-def band_pass(
-    drive_v: Float64, coefficients: Sequence[float], *, range_v: float, start_v: Sequence[float] = (0.0, 0.0)
-) -> tuple[Float64, Float64]:
-    """Two-integrator band-pass (2.3) by semi-implicit Euler (3), driven by f(v_in): output and internal node, in V.
+def mean_drive(amplified: Float64, *, clip: float, points: int) -> Float64:
+    """Mean current of the input transconductors over every substep, in units of their tail current.
 
-    o += a f(v_in) - d f(o) - g f(x); then x += g f(o); `coefficients` are a, d, g.
+    The soft-clipped tanh(c tanh(v / c)) of the cubic through four samples, averaged over `points` midpoints between the
+    inner two; for each sample the last substep whose cubic is complete, so that it lags by two.
+
+    Args:
+        amplified: (N,) voltage at the transconductors in linear ranges, were there no clipping.
+        clip: output swing of the amplifier in linear ranges.
+        points: points a substep.
     """
-    a, d, g = coefficients
-    o, x = start_v
-    output_v, internal_v = np.empty(len(drive_v)), np.empty(len(drive_v))
-    for t, drive in enumerate(drive_v):
-        damping = d * transconductor(o, range_v=range_v)
-        o = o + a * drive - damping - g * transconductor(x, range_v=range_v)
-        x = x + g * transconductor(o, range_v=range_v)
-        output_v[t], internal_v[t] = o, x
-    return output_v, internal_v
+    a, b, c, d = (np.concatenate([np.zeros(3), amplified])[i : i + len(amplified)] for i in range(4))
+    total = np.zeros(len(amplified))
+    for t in (np.arange(points) + 0.5) / points:
+        v = (
+            -a * t * (t - 1.0) * (t - 2.0) / 6.0
+            + b * (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0
+            - c * (t + 1.0) * t * (t - 2.0) / 2.0
+            + d * (t + 1.0) * t * (t - 1.0) / 6.0
+        )
+        total += np.tanh(clip * np.tanh(v / clip)) / points
+    return total
+
+
+def means_over(drive: Float64, substeps: int) -> Float64:
+    """Means over thirds of a step (3 N,) -> over each of `substeps` (N, substeps); halves of the parabola for two."""
+    thirds = drive.reshape(-1, 3)
+    if substeps == 3:
+        return thirds
+    if substeps == 1:
+        return np.asarray(thirds.mean(axis=1, keepdims=True))
+    first, middle, last = thirds.T
+    tilt = (last - first) / 24.0
+    return np.stack([(2.0 * first + middle) / 3.0 - tilt, (middle + 2.0 * last) / 3.0 + tilt], axis=1)
+
+
+def band_pass(drive: Float64, rule: Sequence[float], state: Sequence[float]) -> tuple[Float64, Float64]:
+    """Two-integrator band-pass (2.3) by the fitted Adams rules of `poles.band_rules`, in linear ranges.
+
+    Args:
+        drive: (N,) mean drive over every substep.
+        rule: the 13 coefficients.
+        state: s, x, and the last three tanh of output and internal node, newest first.
+
+    Returns:
+        Output at the beginning of every substep (N,), and states after each (N, 8).
+    """
+    gain, q, p1, p2, p3, solve, m0, m1, m2, m3, ratio, keep, bleed = rule
+    s, x, o1, o2, o3, x1, x2, x3 = state
+    outputs, states = np.empty(len(drive)), np.empty((len(drive), 8))
+    for t, u in enumerate(drive):
+        r = s - q * x - p1 * o1 - p2 * o2 - p3 * o3
+        o = r - solve * _tanh_guess(r / (1.0 + solve))
+        o0 = math.tanh(o)
+        x = keep * x + m0 * o0 + m1 * o1 + m2 * o2 + m3 * o3
+        x0 = math.tanh(x)
+        s += gain * u - ratio * (m0 * x0 + m1 * x1 + m2 * x2 + m3 * x3) - bleed * x
+        o1, o2, o3, x1, x2, x3 = o0, o1, o2, x0, x1, x2
+        outputs[t], states[t] = o, (s, x, o1, o2, o3, x1, x2, x3)
+    return outputs, states
+
+
+def _tanh_guess(x: float) -> float:
+    y = min(max(x, -3.0), 3.0)
+    return y * (27.0 + y * y) / (27.0 + 9.0 * y * y)
 
 
 def follower(input_v: Float64, rise: float, fall: float, *, start_v: float = 0.0) -> Float64:
@@ -88,20 +139,29 @@ def hop_means(values: Float64, hop: int) -> Float64:
 
 
 def column(
-    drive_v: Float64, coefficients: Sequence[float], *, range_v: float, hop: int, start_v: Sequence[float] = (0.0,) * 5
+    drive: Float64,
+    rule: Sequence[float],
+    rates: Sequence[float],
+    *,
+    range_v: float,
+    substeps: int,
+    hop: int,
+    start: Sequence[float] = (0.0,) * 11,
 ) -> tuple[Float64, Float64]:
-    """One band over (T,) steps, from the nine coefficients and five states of `kernels.bank_forward`.
+    """One band over (3 N,) thirds of steps, from the states of `kernels.STATE_NAMES`.
 
     Returns:
-        Hop means of fast envelope, slow envelope and floor (T / hop, 3), and the states (T, 5), in V.
+        Hop means of fast envelope, slow envelope and floor (N / hop, 3), and output in the middle substep, which the
+        detectors hear, with the envelopes after each step (N, 4), in V.
     """
-    output_v, internal_v = band_pass(drive_v, coefficients[:3], range_v=range_v, start_v=start_v[:2])
-    rectified_v = np.abs(output_v)
-    fast_v = follower(rectified_v, coefficients[3], coefficients[4], start_v=start_v[2])
-    slow_v = follower(rectified_v, coefficients[5], coefficients[6], start_v=start_v[3])
-    floor_v = follower(fast_v, coefficients[7], coefficients[8], start_v=start_v[4])
+    outputs, _ = band_pass(means_over(drive, substeps).reshape(-1), rule, start[:8])
+    heard_v = range_v * outputs.reshape(-1, substeps)[:, substeps // 2]
+    rectified_v = np.abs(heard_v)
+    fast_v = follower(rectified_v, rates[0], rates[1], start_v=start[8])
+    slow_v = follower(rectified_v, rates[2], rates[3], start_v=start[9])
+    floor_v = follower(fast_v, rates[4], rates[5], start_v=start[10])
     means = np.stack([hop_means(v, hop) for v in (fast_v, slow_v, floor_v)], axis=1)
-    return means, np.stack([output_v, internal_v, fast_v, slow_v, floor_v], axis=1)
+    return means, np.stack([heard_v, fast_v, slow_v, floor_v], axis=1)
 
 
 def logarithm(input_v: Float64, *, knee_v: float, slope_v: float) -> Float64:
@@ -122,34 +182,34 @@ def network(input_v: Float64, parameters: NeuralNetwork, *, range_v: float) -> t
 
 def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> dict[str, Float64]:
     """The noiseless first stage over one signal of whole frames; nets and shapes as in `FrontEnd.simulate`."""
-    factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
+    bank = frontend.bank
+    factor = oversampling_for(rate_hz, max(bank.center_hz))
     step_rate_hz = rate_hz * factor
-    range_v, bank_range_v = frontend.process.range_v, frontend.bank.range_v(frontend.process)
-    amplified_v = amplifier(
-        interpolate(microphone_v, interpolation_taps(factor).astype(np.float64)),
-        gain=frontend.amplifier.gain,
-        clip_v=frontend.amplifier.clip_v,
-        leak=frame_fraction(1.0 / (2.0 * math.pi * frontend.amplifier.corner_hz), step_rate_hz),
-    )
-    drive_v = np.array([transconductor(v, range_v=bank_range_v) for v in amplified_v])
-    filters = frontend.bank.step_coefficients(1.0 / step_rate_hz)
+    range_v, bank_range_v = frontend.process.range_v, bank.range_v(frontend.process)
+    leak = frame_fraction(1.0 / (2.0 * math.pi * frontend.amplifier.corner_hz), rate_hz)
+    wide_v = interpolate(couple(microphone_v, leak=leak), interpolation_taps(factor * SUBSTEPS).astype(np.float64))
+    amplified = frontend.amplifier.gain / bank_range_v * wide_v
+    drive = mean_drive(amplified, clip=frontend.amplifier.clip_v / bank_range_v, points=16)
+    substeps = substeps_for(np.asarray(bank.center_hz), step_rate_hz)
+    rules = bank.step_rules(1.0 / (step_rate_hz * substeps))
     times_s = frontend.envelopes.times_s()
+    hop = round(step_rate_hz / CONTROL_RATE_HZ)
     means, filtered = [], []
-    for band in range(frontend.bank.bands):
-        followers = [frame_fraction(float(time_s), step_rate_hz) for time_s in times_s[:, band]]
-        coefficients = [*filters[:, band], *followers]
-        hop = round(step_rate_hz / CONTROL_RATE_HZ)
-        envelopes_v, states_v = column(drive_v, coefficients, range_v=bank_range_v, hop=hop)
+    for band in range(bank.bands):
+        rates = [frame_fraction(float(time_s), step_rate_hz) for time_s in times_s[:, band]]
+        envelopes_v, traced_v = column(
+            drive, rules[:, band].tolist(), rates, range_v=bank_range_v, substeps=int(substeps[band]), hop=hop
+        )
         means.append(envelopes_v)
-        filtered.append(states_v[:, 0])
+        filtered.append(traced_v[:, 0])
     nets = {name: np.array([m[:, i] for m in means]) for i, name in enumerate(("fast", "slow", "floor"))}
     logs = {
         f"log_{name}": logarithm(v, knee_v=frontend.compressor.knee_v, slope_v=frontend.process.slope_v)
         for name, v in nets.items()
     }
     hidden_v, score_v = network(np.concatenate(list(logs.values())).T, frontend.network, range_v=range_v)
-    rates = (frame_fraction(t, CONTROL_RATE_HZ) for t in (frontend.integrator.rise_s, frontend.integrator.fall_s))
-    integral_v = follower(score_v, *rates)
+    rise, fall = (frame_fraction(t, CONTROL_RATE_HZ) for t in (frontend.integrator.rise_s, frontend.integrator.fall_s))
+    integral_v = follower(score_v, rise, fall)
     return {
         **nets,
         **logs,

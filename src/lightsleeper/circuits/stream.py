@@ -6,8 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits import kernels
+from lightsleeper.circuits.amplify import amplify
+from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.integrator import integrate_forward
-from lightsleeper.circuits.rates import CONTROL_RATE_HZ, frame_fraction, interpolation_taps, oversampling_for
+from lightsleeper.circuits.rates import (
+    CONTROL_RATE_HZ,
+    SUBSTEPS,
+    frame_fraction,
+    interpolation_taps,
+    oversampling_for,
+    substeps_for,
+)
+from lightsleeper.circuits.simd import LANES
 from lightsleeper.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FrontEndStream", "compare"]
 
 Float32 = NDArray[np.float32]
+_FRAMES_AT_ONCE = 32
 
 
 def compare(integral_v: Float32, comparator: "Comparator", *, awake: bool = False) -> NDArray[np.bool_]:
@@ -31,8 +42,8 @@ def compare(integral_v: Float32, comparator: "Comparator", *, awake: bool = Fals
 
 def _generator_words(seed: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Generator words of the columns, none of them 0 (xorshift would stay there), and input-noise seeds of the rows."""
-    words = np.random.SeedSequence(seed).generate_state(kernels.LANES + rows).astype(np.uint32)
-    return np.maximum(words[: kernels.LANES], np.uint32(1)), words[kernels.LANES :]
+    words = np.random.SeedSequence(seed).generate_state(LANES + rows).astype(np.uint32)
+    return np.maximum(words[:LANES], np.uint32(1)), words[LANES:]
 
 
 class FrontEndStream:
@@ -51,41 +62,49 @@ class FrontEndStream:
     def __init__(self, frontend: "FrontEnd", *, rows: int, rate_hz: float, noise_seed: int | None = None) -> None:
         self.frontend = frontend
         self.rows = rows
-        bands = frontend.bank.bands
-        if rows * bands > kernels.LANES:
-            raise InputError(
-                f"{rows} signals x {bands} bands exceed {kernels.LANES} columns; give fewer signals a call"
-            )
         if rate_hz % CONTROL_RATE_HZ:
             raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {CONTROL_RATE_HZ:g} Hz")
         factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
         self.rate_hz = rate_hz
         self.step_rate_hz = rate_hz * factor
         self.frame_samples = int(rate_hz / CONTROL_RATE_HZ)
-        self._hop = self.frame_samples * factor
-        self._taps = interpolation_taps(factor)
+        self.hop = self.frame_samples * factor
+        self.substeps = substeps_for(np.asarray(frontend.bank.center_hz), self.step_rate_hz)
+        self.columns = Columns.of(rows, self.substeps)
+        self._taps = interpolation_taps(factor * SUBSTEPS)
         self._history = np.zeros((rows, self._taps.shape[1] - 1), np.float32)
         self._coupled = np.zeros(rows, np.float32)
+        self._tail = np.zeros((rows, len(self._taps)), np.float32)
         self._samples_done = 0
-        self._state = np.zeros((kernels.STATES, rows * bands), np.float32)
+        self._state = np.zeros((kernels.STATES, self.columns.width), np.float32)
         self._integral = np.zeros(rows, np.float32)
         self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
         self._awake = np.zeros(rows, np.bool_)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
-        self._coefficients = np.tile(self._band_coefficients(), (1, rows))
-        self.step_noise_v = np.zeros((2, rows * bands), np.float32)
+        self._range_v = frontend.bank.range_v(frontend.process)
+        self._coefficients = self.columns.spread(np.tile(self._band_coefficients(), (1, rows)))
+        self.noise = np.zeros((2, self.columns.width), np.float32)
         self._input_noise = 0.0
         if noise_seed is not None:
-            noise = frontend.bank.step_noise_v(frontend.process, 1.0 / self.step_rate_hz)
-            self.step_noise_v = np.tile(noise, (1, rows)).astype(np.float32)
+            noise_v = frontend.bank.step_noise_v(frontend.process, 1.0 / self.step_rate_hz, self.substeps)
+            self.noise = self.columns.spread(np.tile(noise_v / self._range_v, (1, rows)))
             self._input_noise = self._input_noise_v()
         seed = 0 if noise_seed is None else noise_seed
-        self.words, self._input_seeds = _generator_words(seed, rows)
+        words, self._input_seeds = _generator_words(seed, rows)
+        self.words = words[: self.columns.width]
 
-    def _band_coefficients(self) -> Float32:
-        rates = self.frontend.bank.step_coefficients(1.0 / self.step_rate_hz)
-        times = -np.expm1(-1.0 / (self.frontend.envelopes.times_s() * self.step_rate_hz))
-        return np.concatenate([rates, times]).astype(np.float32)
+    def _band_coefficients(self) -> NDArray[np.float64]:
+        """(22, bands) in the order of the kernel."""
+        bank, envelopes = self.frontend.bank, self.frontend.envelopes
+        rules = bank.step_rules(1.0 / (self.step_rate_hz * self.substeps))
+        rates = -np.expm1(-1.0 / (envelopes.times_s() * self.step_rate_hz))
+        none = np.zeros(bank.bands)
+        return np.stack([*rules[:10], *rates, *rules[10:], none, none, np.full(bank.bands, self._range_v)])
+
+    @property
+    def fixed_coefficients(self) -> Float32:
+        """(6, width) coefficients that are not trained."""
+        return self._coefficients[kernels.TRAINED :]
 
     def _input_noise_v(self) -> float:
         """Rms noise per sample: microphone and amplifier densities over the recording's bandwidth."""
@@ -96,52 +115,70 @@ class FrontEndStream:
         return float(np.hypot(microphone_v, amplifier_v))
 
     def drive(self, samples_v: Float32) -> Float32:
-        """Amplifier and input transconductors: (rows, T) volts at the microphone -> (rows, T x oversampling) V."""
-        frontend = self.frontend
-        drive_v = np.empty((self.rows, samples_v.shape[1] * self._taps.shape[0]), np.float32)
-        kernels.amplify(
+        """Amplifier and input transconductors: (rows, T) volts at the microphone, whole frames, to their mean current.
+
+        Returns (drive rows, >= T x phases) over the substeps, in units of the tail current.
+        """
+        amplifier = self.frontend.amplifier
+        # An odd number of cache lines: at a power of two all rows would fall into the same few places of the cache.
+        length = (samples_v.shape[1] * len(self._taps) // 32 * 2 + 3) * 16
+        drive = np.zeros((self.columns.drive_rows, length), np.float32)
+        amplify(
             samples_v,
             self._taps,
-            frontend.amplifier.gain,
-            frontend.amplifier.clip_v,
-            frame_fraction(1.0 / (2.0 * np.pi * frontend.amplifier.corner_hz), self.step_rate_hz),
-            frontend.bank.range_v(frontend.process),
+            np.full(self.rows, amplifier.gain / self._range_v, np.float32),
+            np.full(self.rows, amplifier.clip_v / self._range_v, np.float32),
+            np.full(self.rows, frame_fraction(1.0 / (2.0 * np.pi * amplifier.corner_hz), self.rate_hz), np.float32),
             self._input_noise,
             self._input_seeds,
             self._samples_done,
+            self.frame_samples,
             self._history,
             self._coupled,
-            drive_v,
+            self._tail,
+            drive,
         )
         self._samples_done += samples_v.shape[1]
-        return drive_v
+        return drive
 
     def envelopes(self, samples_v: Float32, *, keep: bool = False) -> tuple[Float32, Float32]:
         """Envelopes of the next samples (rows, T).
 
         Returns:
-            Hop means of the envelopes (F, 3, rows x bands) and, if `keep`, the states after every step
-            (N, 5, rows x bands), in V.
+            Hop means of the envelopes (F, 3, rows x bands) and, if `keep`, band-pass output and envelopes at every
+            step (N, 4, rows x bands), in V.
         """
         joined = np.concatenate([self._pending, samples_v], axis=1)
         usable = joined.shape[1] // self.frame_samples * self.frame_samples
         self._pending = joined[:, usable:]
-        drive_v = self.drive(np.ascontiguousarray(joined[:, :usable]))
-        frames = usable // self.frame_samples
-        outputs = np.empty((frames, 3, self._state.shape[1]), np.float32)
-        trace = np.empty((drive_v.shape[1] if keep else 0, *self._state.shape), np.float32)
+        columns = self.columns
+        outputs = np.empty((usable // self.frame_samples, 3, columns.width), np.float32)
+        trace = np.empty((len(outputs) * self.hop if keep else 0, kernels.TRACED, columns.width), np.float32)
+        # In pieces whose drive stays in the cache.
+        for first in range(0, len(outputs), _FRAMES_AT_ONCE):
+            last = min(first + _FRAMES_AT_ONCE, len(outputs))
+            piece = joined[:, first * self.frame_samples : last * self.frame_samples]
+            self._run(np.ascontiguousarray(piece), outputs[first:last], trace[first * self.hop : last * self.hop])
+        return columns.collect(outputs), columns.collect(trace)
+
+    def _run(self, samples_v: Float32, outputs: Float32, trace: Float32) -> None:
+        """Whole frames through amplifier and bank; `trace` of length 0 keeps none."""
+        columns = self.columns
         kernels.bank_forward(
-            drive_v,
+            self.drive(samples_v),
+            np.array(columns.counts),
+            columns.lanes,
+            columns.row_of,
             self._coefficients,
-            self.frontend.bank.range_v(self.frontend.process),
-            self.step_noise_v,
+            self.noise,
             self._state,
             self.words,
-            self._hop,
+            self.hop,
             outputs,
             trace,
+            np.empty((0, *self._state.shape), np.float32),
+            np.empty((0, columns.width), np.uint32),
         )
-        return outputs, trace
 
     def compress(self, envelopes_v: Float32) -> Float32:
         """Logarithms as the network sees them: (F, 3, rows x bands) -> (rows, F, 3 x bands)."""
@@ -197,7 +234,7 @@ class FrontEndStream:
         first = self._samples_done // self.frame_samples - frames
         nets: dict[str, NDArray[np.float32]] = {
             "time_s": ((np.arange(frames) + first + 1) / CONTROL_RATE_HZ).astype(np.float32),
-            "filter_time_s": ((np.arange(steps) + first * self._hop + 1) / self.step_rate_hz).astype(np.float32),
+            "filter_time_s": ((np.arange(steps) + first * self.hop + 1) / self.step_rate_hz).astype(np.float32),
             "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0),
         }
         for index, name in enumerate(("fast", "slow", "floor")):

@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightsleeper.circuits import FrontEnd
 from lightsleeper.circuits.blocks import TIME_NAMES
+from lightsleeper.circuits.rates import substeps_for
 
 __all__ = ["BankModel"]
 
@@ -37,17 +39,18 @@ class BankModel(nn.Module):
         self.log_q = nn.Parameter(torch.tensor(np.log(frontend.bank.q), dtype=torch.float32))
         self.log_time_s = nn.Parameter(torch.tensor(np.log(frontend.envelopes.times_s()), dtype=torch.float32))
 
+    def substeps(self) -> NDArray[np.int64]:
+        """Substeps that each band needs where it stands, shape (bands,)."""
+        return substeps_for(np.exp(self.log_center_hz.detach().double().numpy()), self.step_rate_hz)
+
     def coefficients(self) -> Tensor:
-        """(9, bands) fractions per step; the recursion of `FilterBank.step_coefficients` and of one-poles."""
-        # In double: the coupling of a low band is a small difference of numbers near 1.
-        h = 2.0 * math.pi * torch.exp(self.log_center_hz.double()) / self.step_rate_hz
+        """(16, bands) of the trained coefficients: those of `FilterBank.step_rules` and of one-poles."""
+        # In double: the weights of a low band are small differences of numbers near 1.
+        substeps = torch.from_numpy(self.substeps())
+        angle = 2.0 * math.pi * torch.exp(self.log_center_hz.double()) / (self.step_rate_hz * substeps)
         q = torch.exp(self.log_q.double())
-        decay = torch.exp(-h / q)
-        coupling = torch.sqrt(1.0 + decay - 2.0 * torch.sqrt(decay) * torch.cos(h * torch.sqrt(1.0 - 0.25 / q**2)))
-        z = torch.exp(torch.complex(torch.zeros_like(h), -h))
-        peak = torch.abs((1.0 - z) / ((1.0 - z) * (1.0 - decay * z) + coupling**2 * z))
         rates = -torch.expm1(-1.0 / (torch.exp(self.log_time_s.double()) * self.step_rate_hz))
-        return torch.cat([torch.stack([1.0 / peak, 1.0 - decay, coupling]), rates]).float()
+        return torch.cat([_band_rules(angle, q), rates]).float()
 
     @torch.no_grad()
     def clamp(self) -> None:
@@ -66,3 +69,22 @@ class BankModel(nn.Module):
         return dataclasses.replace(
             frontend, bank=dataclasses.replace(frontend.bank, center_hz=centers, q=qs), envelopes=envelopes
         )
+
+
+def _band_rules(angle: Tensor, q: Tensor) -> Tensor:
+    """The first ten rows of `circuits.poles.band_rules` for the ideal band-pass, (10, bands), differentiable."""
+    damping = angle / q
+    pole = angle * torch.complex(-0.5 / q, torch.sqrt(1.0 - 0.25 / q**2))
+    past = torch.arange(4, dtype=torch.float64)
+    modes = torch.exp(-pole[:, None] * past)
+    ones = torch.ones_like(modes.real)
+    conditions = torch.stack([modes.real, modes.imag, ones, -past * ones], dim=1)
+
+    def weights(mode: Tensor, constant: float, ramp: float) -> Tensor:
+        right = torch.stack([mode.real, mode.imag, constant * ones[:, 0], ramp * ones[:, 0]], dim=1)
+        solved: Tensor = torch.linalg.solve(conditions, right)
+        return solved.T
+
+    move = angle * weights((torch.exp(pole / 2.0) - torch.exp(-pole / 2.0)) / pole, 1.0, 0.0)
+    to_middle = damping * weights((1.0 - torch.exp(-pole / 2.0)) / pole, 0.5, -0.125)
+    return torch.cat([torch.stack([damping, 1.0 / q, *to_middle[1:], to_middle[0]]), move])

@@ -12,6 +12,7 @@ from torch import Tensor
 from lightsleeper.averaging import PSWA
 from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
 from lightsleeper.circuits.gradient import bank_envelopes
+from lightsleeper.circuits.kernels import STATES
 from lightsleeper.learning.bank_model import BankModel
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.wake_stage import Batches, NetworkSettings, bag_loss
@@ -108,12 +109,10 @@ class _Shard:
         self._windows, self._scenes, self._frontend = windows, scenes, frontend
         self.rate_hz = scenes[0].rate_hz
         self._rows = rows_for(frontend.bank.bands)
-        probe = self._stream(0)
-        self.step_rate_hz = probe.step_rate_hz
-        self._hop = round(probe.step_rate_hz / CONTROL_RATE_HZ)
+        self.step_rate_hz = self._stream(0, frontend).step_rate_hz
 
-    def _stream(self, noise_seed: int) -> FrontEndStream:
-        return FrontEndStream(self._frontend, rows=self._rows, rate_hz=self.rate_hz, noise_seed=noise_seed)
+    def _stream(self, noise_seed: int, frontend: FrontEnd) -> FrontEndStream:
+        return FrontEndStream(frontend, rows=self._rows, rate_hz=self.rate_hz, noise_seed=noise_seed)
 
     def gradient(
         self,
@@ -126,17 +125,21 @@ class _Shard:
     ) -> tuple[float, tuple[Tensor, ...]]:
         """Loss of the windows `index` and its gradient with respect to `parameters`."""
         windows = self._windows
-        stream = self._stream(noise_seed)
-        state = np.zeros((5, self._rows, gains.shape[1]), np.float32)
-        state[2:] = windows.envelopes_v[index, 0].transpose(1, 0, 2)
+        # The bands may have moved to other numbers of substeps since the stage was built.
+        stream = self._stream(noise_seed, bank.install(self._frontend))
+        columns = stream.columns
+        state = np.zeros((STATES, gains.size), np.float32)
+        state[-3:] = windows.envelopes_v[index, 0].transpose(1, 0, 2).reshape(3, -1)
         envelopes = bank_envelopes(
             bank.coefficients().repeat(1, self._rows),
-            torch.from_numpy(stream.drive(self._samples(index))),
-            range_v=self._frontend.bank.range_v(self._frontend.process),
-            noise_v=torch.from_numpy(stream.step_noise_v),
-            state=torch.from_numpy(state.reshape(5, -1)),
-            words=torch.from_numpy(stream.words),
-            hop=self._hop,
+            columns,
+            fixed=stream.fixed_coefficients,
+            drive=stream.drive(self._samples(index)),
+            noise=stream.noise,
+            state=columns.spread(state),
+            words=stream.words,
+            hop=stream.hop,
+            frames=windows.envelopes_v.shape[1],
         )
         rows = envelopes.reshape(len(envelopes), 3, self._rows, -1).permute(2, 0, 1, 3)
         scores = network(rows * torch.from_numpy(gains)[:, None, None])

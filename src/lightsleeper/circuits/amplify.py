@@ -1,0 +1,188 @@
+"""Compiled amplifier: interpolation, AC coupling, soft clipping and the mean drive of the filters over each substep."""
+
+# mypy: disable-error-code="untyped-decorator"
+import numpy as np
+
+from lightsleeper.circuits.simd import NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32
+
+__all__ = ["LOOKAHEAD", "add_input_noise", "amplify"]
+
+LOOKAHEAD = 2
+"""Substeps by which the mean over a substep lags, since its cubic needs the sample after."""
+_QUIET = 1.0
+"""Amplitude in linear ranges up to which a frame's drive is smooth enough for four points a substep."""
+_POINTS = 16
+"""Points a substep in louder frames: a clipped wave jumps within one."""
+
+
+@inline
+def _hash(word):  # type: ignore[no-untyped-def]
+    """Integer hash with low bias (Wellons' lowbias32): noise as a function of the sample's index, in any chunking."""
+    word = u32(word ^ u32(word >> u32(16)))
+    word = u32(word * u32(0x7FEB352D))
+    word = u32(word ^ u32(word >> u32(15)))
+    word = u32(word * u32(0x846CA68B))
+    return u32(word ^ u32(word >> u32(16)))
+
+
+@jit
+def add_input_noise(samples: Float32, scale: np.float32, seed: np.uint32, first: int) -> None:
+    """Add near-normal noise (sum of four uniforms) to the samples with the indices from `first` on."""
+    for t in range(samples.size):
+        one = _hash(u32(u32(first + t) ^ seed))
+        two = _hash(u32(one + u32(0x9E3779B9)))
+        samples[t] += scale * (halves(one) + halves(two))
+
+
+@jit
+def _interpolate(line: Float32, taps: Float32, wide: Float32) -> None:
+    """Polyphase interpolation of `line` (n - 1 + T,) into `wide`, a line of 1 + T a phase, from the second on.
+
+    Eight taps at a time, because the loop is bound by loads and stores.
+    """
+    phases, count = taps.shape
+    steps = line.size - count + 1
+    for phase in range(phases):
+        out = wide[phase * (steps + 1) + 1 : (phase + 1) * (steps + 1)]
+        for j in range(0, count, 8):
+            a, b, c, d = taps[phase, j], taps[phase, j + 1], taps[phase, j + 2], taps[phase, j + 3]
+            e, f, g, h = taps[phase, j + 4], taps[phase, j + 5], taps[phase, j + 6], taps[phase, j + 7]
+            part = line[count - 8 - j : count - 1 - j + steps]
+            start = f32(j > 0)
+            for t in range(steps):
+                early = (a * part[t + 7] + b * part[t + 6]) + (c * part[t + 5] + d * part[t + 4])
+                late = (e * part[t + 3] + f * part[t + 2]) + (g * part[t + 1] + h * part[t])
+                out[t] = start * out[t] + (early + late)
+
+
+@inline
+def _soft(x, clip, inverse):  # type: ignore[no-untyped-def]
+    """Amplifier and input transconductor, in linear ranges: tanh(c tanh(x / c)), c the output swing."""
+    return tanh(clip * tanh(x * inverse))
+
+
+@jit
+def _mean_drive(wide: Float32, phases: int, clip: np.float32, current: Float32, mean: Float32) -> None:
+    """Mean of the transconductor's current over each substep, from the cubic through four samples of its voltage.
+
+    Args:
+        wide: amplified input in linear ranges before clipping, a line of 1 + T a phase; its first is the sample before.
+        phases: number of phases.
+        clip: output swing in linear ranges.
+        current: scratch like `wide`.
+        mean: written, a line of T a phase: over the substep that ends a sample before.
+    """
+    inverse = f32(1.0) / clip
+    stride = wide.size // phases
+    loudest = f32(0.0)
+    for t in range(wide.size):
+        loudest = max(loudest, abs(wide[t]))
+    quiet = loudest <= f32(_QUIET)
+    if quiet:
+        for t in range(wide.size):
+            current[t] = _soft(wide[t], clip, inverse)
+    # Mean of the cubic through four equidistant points over the middle interval.
+    near, far = f32(13.0 / 24.0), f32(1.0 / 24.0)
+    for phase in range(phases):
+        # Where the lines of this and the three phases before begin.
+        d = stride * phase + 1
+        c = d - stride if phase >= 1 else d + (phases - 1) * stride - 1
+        b = d - 2 * stride if phase >= 2 else d + (phases - 2) * stride - 1
+        a = d - 3 * stride if phase >= 3 else d + (phases - 3) * stride - 1
+        out = mean[phase * (stride - 1) : (phase + 1) * (stride - 1)]
+        source = current if quiet else wide
+        one, two, three, four = (
+            source[a : a + stride - 1],
+            source[b : b + stride - 1],
+            source[c : c + stride - 1],
+            source[d : d + stride - 1],
+        )
+        if quiet:
+            for t in range(stride - 1):
+                out[t] = near * (two[t] + three[t]) - far * (one[t] + four[t])
+            continue
+        for point in range(_POINTS):
+            x = f32((point + 0.5) / _POINTS)
+            p = -x * (x - f32(1.0)) * (x - f32(2.0)) / f32(6.0)
+            q = (x + f32(1.0)) * (x - f32(1.0)) * (x - f32(2.0)) / f32(2.0)
+            r = -(x + f32(1.0)) * x * (x - f32(2.0)) / f32(2.0)
+            s = (x + f32(1.0)) * x * (x - f32(1.0)) / f32(6.0)
+            start = f32(point > 0)
+            for t in range(stride - 1):
+                volts = (p * one[t] + q * two[t]) + (r * three[t] + s * four[t])
+                out[t] = start * out[t] + f32(1.0 / _POINTS) * _soft(volts, clip, inverse)
+
+
+@jit
+def amplify(
+    input_v: Float32,
+    taps: Float32,
+    gain: Float32,
+    clip: Float32,
+    leak: Float32,
+    noise_v: float,
+    seeds: UInt32,
+    first: int,
+    frame: int,
+    history: Float32,
+    state: Float32,
+    tail: Float32,
+    drive: Float32,
+) -> None:
+    """AC-couple, interpolate, amplify with soft clipping, convert to current and average over each substep.
+
+    The voltage between samples is their band-limited interpolation; the current that it drives is tanh(c tanh(g v / c))
+    in units of the tail current, averaged over every substep of the filters, which is all that their equation needs
+    of it. Level decides how finely a frame is averaged, so frames must be whole.
+
+    Args:
+        input_v: (B, T) microphone voltage, T a multiple of `frame`.
+        taps: (phases, n) polyphase interpolation filter, n a multiple of 8; phases is substeps per sample.
+        gain: (B,) gain from the input to the transconductors' linear range, 1/V.
+        clip: (B,) output swing of the amplifier in linear ranges.
+        leak: (B,) fraction per sample by which the AC coupling follows the input.
+        noise_v: rms input noise per sample, in V; 0 switches it off.
+        seeds: (B,) noise seed of each row.
+        first: index of the first sample since the stream began.
+        frame: samples per frame.
+        history: (B, n - 1) last coupled inputs, updated in place.
+        state: (B,) AC-coupling state, updated in place.
+        tail: (B, phases) last interpolated inputs, updated in place.
+        drive: (>= B, >= T * phases) written, in units of the tail current.
+    """
+    rows, steps = input_v.shape
+    phases, count = taps.shape
+    scale = f32(noise_v) * NOISE_UNIT * f32(np.sqrt(0.5))
+    line = np.empty(frame + count - 1, dtype=np.float32)
+    wide = np.zeros(phases * (1 + frame), dtype=np.float32)
+    current = np.empty_like(wide)
+    mean = np.empty(phases * frame, dtype=np.float32)
+    for row in range(rows):
+        rate = leak[row]
+        slope = gain[row] * (f32(1.0) - f32(0.5) * rate)
+        coupled = state[row]
+        line[: count - 1] = history[row]
+        wide[:: 1 + frame] = tail[row]
+        for begin in range(0, steps, frame):
+            fresh = line[count - 1 :]
+            fresh[:] = input_v[row, begin : begin + frame]
+            if noise_v > 0:
+                add_input_noise(fresh, scale, seeds[row], first + begin)
+            for t in range(frame):
+                v = fresh[t] - coupled
+                coupled += rate * v
+                fresh[t] = slope * v
+            _interpolate(line, taps, wide)
+            _mean_drive(wide, phases, clip[row], current, mean)
+            out = drive[row, begin * phases :]
+            for t in range(frame):
+                for phase in range(phases):
+                    out[t * phases + phase] = mean[phase * frame + t]
+            # Forward, since source and target overlap where a frame is short.
+            for i in range(count - 1):
+                line[i] = line[frame + i]
+            for phase in range(phases):
+                wide[phase * (1 + frame)] = wide[phase * (1 + frame) + frame]
+        state[row] = coupled
+        history[row] = line[: count - 1]
+        tail[row] = wide[:: 1 + frame]

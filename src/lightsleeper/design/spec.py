@@ -108,11 +108,11 @@ class TrainingSpec(_Part):
     scenes: int = Field(default=48, ge=2)
     """Training streams in all."""
     scene_s: float = Field(default=200.0, ge=30)
-    first_steps: int = Field(default=300, ge=10)
+    first_steps: int = Field(default=200, ge=10)
     """Steps of the network before the circuit moves."""
     circuit_steps: int = Field(default=16, ge=0)
     """Steps through the circuit."""
-    network_steps: int = Field(default=800, ge=10)
+    network_steps: int = Field(default=600, ge=10)
     """Steps of the network on the final circuit."""
     digital_steps: int = Field(default=350, ge=10)
     """Steps of the digital stage."""

@@ -296,6 +296,20 @@ def test_a_step_without_any_gradient_changes_nothing() -> None:
     assert all(torch.equal(a, p) for a, p in zip(own, model.parameters(), strict=True))
 
 
+def test_with_everything_frozen_a_step_changes_nothing() -> None:
+    model = _network()
+    optimizer = Settle(model.parameters())
+    _train(model, optimizer, range(10))
+    optimizer.zero_grad()
+    own = [p.detach().clone() for p in model.requires_grad_(False).parameters()]
+    optimizer.step(loss=1.0)
+    assert all(torch.equal(a, p) for a, p in zip(own, model.parameters(), strict=True))
+    model.requires_grad_(True)
+    _train(model, optimizer, range(10, 20))
+    assert optimizer.control is not None
+    assert optimizer.control.age == 20
+
+
 def test_freezing_again_keeps_no_memory_of_others() -> None:
     model = _network()
     optimizer = Settle(model.parameters())

@@ -148,13 +148,13 @@ class Settle(Optimizer):
     @without_gradient
     def _step(self, loss: float | None) -> None:
         weights = self._weights()
-        control = self.control = self.control or Control(size=weights.size())
         if len(self.param_groups) == 1:
             move = weights.move(decay=self.param_groups[0]["weight_decay"])
         else:
             move = weights.move_of_groups(*self._rates_and_decays(weights))
         if move is None:
             return
+        control = self.control = self.control or Control(size=weights.size())
         if loss is not None and not math.isfinite(loss):
             if self._group is None:
                 control.skipped_steps += 1

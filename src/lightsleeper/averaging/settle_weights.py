@@ -100,6 +100,8 @@ class Weights:
 
 
 def _fits_one_vector(parameters: list[Tensor]) -> bool:
+    if not parameters:
+        return False
     first = parameters[0]
     alike = all(p.dtype == first.dtype and p.device == first.device for p in parameters)
     return alike and sum(p.numel() for p in parameters) <= FLAT_LIMIT

@@ -165,10 +165,14 @@ def load_checkpoint(area: bytes, *, layout: SlotLayout, model_version: int, stat
 
 
 def write_checkpoint_c(folder: Path) -> list[Path]:
-    """Write ``ls_checkpoint.h`` and ``ls_checkpoint.c`` into a folder of firmware; returns their paths."""
+    """Write the C of the checkpoints and of the order of samples, which goes on with them, into a folder of firmware.
+
+    Returns:
+        Paths of ``ls_checkpoint.h``, ``ls_checkpoint.c``, ``ls_order.h`` and ``ls_order.c``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in ("ls_checkpoint.h", "ls_checkpoint.c"):
+    for name in ("ls_checkpoint.h", "ls_checkpoint.c", "ls_order.h", "ls_order.c"):
         path = folder / name
         path.write_bytes((_C_SOURCES / name).read_bytes())
         written.append(path)

@@ -30,7 +30,7 @@ scenes = 6
 scene_s = 60.0
 first_steps = 10
 circuit_steps = 1
-network_steps = 80
+network_steps = 300
 digital_steps = 20
 [evaluation]
 dense_hours = 0.25

@@ -290,7 +290,7 @@ def test_a_signal_ends_it_with_a_checkpoint(folder: Path, tmp_path: Path):
         [sys.executable, "-c", RUN + "sys.exit(code)", "train", "--idle", *arguments], stdout=subprocess.PIPE, text=True
     )
     # Whoever saves has begun to listen to signals.
-    while not (state.exists() and set(state.read_bytes()) != {255}):
+    while not (state.exists() and set(state.read_bytes()) - {255}):
         assert child.poll() is None
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)

@@ -169,7 +169,7 @@ def test_a_run_holds_its_netlist_and_exports_it(
     assert json.loads(capsys.readouterr().out) == {"file": str(out)}
     assert out.read_text(encoding="ascii") == (tiny.folder / "frontend.cir").read_text(encoding="ascii")
     assert run(["export", str(tiny.folder), "--to", "verilog"]) == 2
-    assert "--to is 'verilog': give spice" in capsys.readouterr().err
+    assert "--to is 'verilog': give c or spice" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -19,19 +19,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lightsleeper.design import Design, Silent, export_c, load_design
 from lightsleeper.design.first_stage import decision_of
 from lightsleeper.design.material import gather
-from lightsleeper.design.second_stage import wakes_of
-from lightsleeper.design.streams import StreamSet, make_streams, scores, streams_of
-from lightsleeper.detection import attribute_wakes, evaluate
-from lightsleeper.detection.decision import Decision
+from lightsleeper.design.measure import as_pulses
+from lightsleeper.design.second_stage import are_true, wakes_of, woken_windows
+from lightsleeper.design.streams import make_streams, scores, streams_of
+from lightsleeper.detection import Decision, Stream, evaluate
 from lightsleeper.device import Rule, StateFile, TrainerLibrary, build_library
 from lightsleeper.errors import InputError
-from lightsleeper.learning import stage_windows
-from lightsleeper.learning.second_stage import STANDARD_DEVIATION
+from lightsleeper.learning.second_stage import pictures_of
 from lightsleeper.recordings import Recording
 
 Pictures = NDArray[np.float32]
@@ -43,13 +43,14 @@ class Woken:
     """What the first stage woke for in some streams.
 
     Attributes:
-        streams: the streams.
+        streams: the streams, the first `dense` of them with sounds, the others bare floor.
         times_s: times of the wakes of each.
         pictures: (wakes, inputs) log-mel pictures, which is all that the device stores.
         true: (wakes,) the answer: was it the wake sound?
     """
 
-    streams: StreamSet
+    streams: list[Stream]
+    dense: int
     times_s: list[NDArray[np.float64]]
     pictures: Pictures
     true: NDArray[np.bool_]
@@ -68,12 +69,10 @@ def halves(recordings: Sequence[Recording], wake: str) -> tuple[list[Recording],
     return parts
 
 
-def pictures_of(design: Design, pressure_pa: NDArray[np.float32]) -> Pictures:
-    """(n, samples) sound -> (n, inputs): energies over the mean of all, and over each band's own mean."""
-    log_mel = design.model.features(pressure_pa)
-    overall, each = log_mel.mean((1, 2), keepdims=True), log_mel.mean(1, keepdims=True)
-    pictures = np.stack([log_mel - overall, log_mel - each], 1) / STANDARD_DEVIATION
-    return np.ascontiguousarray(pictures.reshape(len(pictures), -1), dtype=np.float32)
+def stored(design: Design, pressure_pa: NDArray[np.float32]) -> Pictures:
+    """(n, samples) sound -> (n, inputs) pictures of log-mel energies, all that the device keeps of it."""
+    pictures = pictures_of(torch.from_numpy(design.model.features(pressure_pa)))
+    return np.ascontiguousarray(pictures.numpy().reshape(len(pressure_pa), -1), dtype=np.float32)
 
 
 def live(design: Design, recordings: Sequence[Recording], *, hours: float, seed: int) -> Woken:
@@ -82,29 +81,28 @@ def live(design: Design, recordings: Sequence[Recording], *, hours: float, seed:
     scenes = [*streams.dense, *streams.floor]
     heard = streams_of(scenes, scores(design.frontend, scenes, noise_seed=seed))
     times_s = wakes_of(heard, decision_of(design.frontend))
-    second = design.spec.second_stage
-    windows = stage_windows(scenes, times_s, window_s=second.window_s, before_s=second.preroll_s)
-    true = [
-        attribute_wakes(times, stream.onsets_s[stream.wake], stream.ends_s[stream.wake]) >= 0
-        for stream, times in zip(heard, times_s, strict=True)
-    ]
-    return Woken(streams=streams, times_s=times_s, pictures=pictures_of(design, windows), true=np.concatenate(true))
+    windows = woken_windows(scenes, times_s, design.spec)
+    return Woken(
+        streams=heard,
+        dense=len(streams.dense),
+        times_s=times_s,
+        pictures=stored(design, windows),
+        true=are_true(heard, times_s),
+    )
 
 
 def judge(design: Design, woken: Woken, logits: NDArray[np.float32], threshold: float) -> dict[str, float]:
     """Recall and false accepts an hour of both stages, at the standard density of foreign sounds."""
     kept = logits >= threshold
-    bounds = np.cumsum([times.size for times in woken.times_s])[:-1]
-    scenes = [*woken.streams.dense, *woken.streams.floor]
-    pulses = []
-    for scene, times, part in zip(scenes, woken.times_s, np.split(kept, bounds), strict=True):
-        rate_hz = 125.0
-        values = np.zeros(round(scene.duration_s * rate_hz))
-        values[np.minimum(np.round(times[part] * rate_hz).astype(int), values.size - 1)] = 1.0
-        pulses.append(dataclasses.replace(streams_of([scene], [values])[0], rate_hz=rate_hz))
-    count = len(woken.streams.dense)
+    parts = np.split(kept, np.cumsum([times.size for times in woken.times_s])[:-1])
+    pulses = [
+        as_pulses(stream, times[part]) for stream, times, part in zip(woken.streams, woken.times_s, parts, strict=True)
+    ]
     figures = evaluate(
-        pulses[:count], pulses[count:], Decision(threshold=0.5), foreign_per_hour=design.spec.scene.foreign_per_hour
+        pulses[: woken.dense],
+        pulses[woken.dense :],
+        Decision(threshold=0.5),
+        foreign_per_hour=design.spec.scene.foreign_per_hour,
     )
     return {
         "recall": figures.recall,
@@ -133,7 +131,8 @@ def adapt(folder: Path, woken: Woken, design: Design, *, samples: int) -> Traine
 
 def threshold_keeping(logits: NDArray[np.float32], true: NDArray[np.bool_], share: float) -> float:
     """Highest threshold that keeps this share of the true wakes."""
-    return float(np.quantile(logits[true], 1.0 - share, method="lower"))
+    kept = max(1, round(share * int(true.sum())))
+    return float(np.sort(logits[true])[-kept])
 
 
 def main() -> None:

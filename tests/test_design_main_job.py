@@ -194,10 +194,13 @@ def test_energy_adds_up_from_parts_with_sources(summary: dict[str, Any]):
         assert energy["battery_life_extension_percent"][name] == pytest.approx(extension)
 
 
+OPTIMIZERS = {"wake_stage": "Settle; PSWA(AdamW) through the circuit", "digital_stage": "PSWA(AdamW)"}
+
+
 def test_training_is_stated_for_each_stage(summary: dict[str, Any]):
     for stage, entry in summary["training"].items():
         assert set(entry) >= STAGE_KEYS, stage
-        assert entry["optimizer"] in ("Settle", "PSWA(AdamW)"), stage
+        assert entry["optimizer"] == OPTIMIZERS[stage]
         assert entry["train_clips"] == summary["task"]["train_clips"]
         assert all(entry[key] > 0 for key in ("parameters", "steps", "epochs", "seconds")), stage
     assert summary["training"]["digital_stage"]["parameters"] <= 25_000

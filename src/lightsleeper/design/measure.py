@@ -26,7 +26,7 @@ from lightsleeper.detection import (
 from lightsleeper.learning import SecondStage
 from lightsleeper.recordings import Recording, Scene
 
-__all__ = ["Design", "Measured", "measure"]
+__all__ = ["Design", "Measured", "as_pulses", "measure"]
 
 TEST_SEED = 7_000_000
 
@@ -117,7 +117,7 @@ def measure(
     progress.begin("checking with the digital stage", 0)
     wakes = wakes_of(heard[:tested], decision)
     confirmed = accept(design.model, design.threshold, scenes[:tested], wakes, spec)
-    pulses = [_as_pulses(stream, times) for stream, times in zip(heard[:tested], confirmed, strict=True)]
+    pulses = [as_pulses(stream, times) for stream, times in zip(heard[:tested], confirmed, strict=True)]
     return Measured(
         first=evaluate(heard[:count], heard[count:tested], decision, foreign_per_hour=foreign_per_hour),
         system=evaluate(pulses[:count], pulses[count:], Decision(threshold=0.5), foreign_per_hour=foreign_per_hour),
@@ -153,7 +153,7 @@ def _by_clip(
     return counts
 
 
-def _as_pulses(stream: Stream, times_s: NDArray[np.float64]) -> Stream:
+def as_pulses(stream: Stream, times_s: NDArray[np.float64]) -> Stream:
     """The stream with a score of 1 at the given wakes and 0 elsewhere."""
     values = np.zeros_like(stream.scores)
     values[np.round(times_s * stream.rate_hz).astype(int)] = 1.0

@@ -23,7 +23,15 @@ from lightsleeper.learning import (
 )
 from lightsleeper.recordings import Scene
 
-__all__ = ["DigitalStage", "accept", "design_second_stage", "training_examples", "wakes_of"]
+__all__ = [
+    "DigitalStage",
+    "accept",
+    "are_true",
+    "design_second_stage",
+    "training_examples",
+    "wakes_of",
+    "woken_windows",
+]
 
 TYPICAL_LATENCY_S = 0.1
 """Delay of the example windows cut at the onset of every training sound."""
@@ -64,7 +72,7 @@ def accept(
     """Those wakes of every scene that the digital stage confirms, in s."""
     if not any(times.size for times in wakes_s):
         return [times.copy() for times in wakes_s]
-    probability = score_windows(model, _windows(scenes, wakes_s, spec))
+    probability = score_windows(model, woken_windows(scenes, wakes_s, spec))
     bounds = np.cumsum([times.size for times in wakes_s])[:-1]
     parts = np.split(probability, bounds)
     return [times[part >= threshold] for times, part in zip(wakes_s, parts, strict=True)]
@@ -101,12 +109,13 @@ def design_second_stage(first: FirstStage, material: Material, spec: Spec, progr
     )
 
 
-def _windows(scenes: Sequence[Scene], times_s: Sequence[NDArray[np.float64]], spec: Spec) -> NDArray[np.float32]:
+def woken_windows(scenes: Sequence[Scene], times_s: Sequence[NDArray[np.float64]], spec: Spec) -> NDArray[np.float32]:
+    """What the digital stage hears of wakes at these times of every scene, (wakes, samples) in Pa."""
     options = {"window_s": spec.second_stage.window_s, "before_s": spec.second_stage.preroll_s}
     return stage_windows(scenes, times_s, **options)
 
 
-def _true(streams: Sequence[Stream], times_s: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+def are_true(streams: Sequence[Stream], times_s: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
     """Whether each time lies in a wake event or its tolerance."""
     parts = [
         attribute_wakes(times, stream.onsets_s[stream.wake], stream.ends_s[stream.wake]) >= 0
@@ -124,7 +133,7 @@ def training_examples(first: FirstStage, spec: Spec) -> tuple[Examples, NDArray[
         np.concatenate([stream.onsets_s + TYPICAL_LATENCY_S, woken])
         for stream, woken in zip(first.training, wakes, strict=True)
     ]
-    examples = Examples(_windows(first.scenes, times, spec), _true(first.training, times))
+    examples = Examples(woken_windows(first.scenes, times, spec), are_true(first.training, times))
     return examples, np.repeat(np.asarray(first.fold_of_scene), [t.size for t in times])
 
 
@@ -137,4 +146,4 @@ def _judge(
     wakes = wakes_of(streams, decision_of(first.frontend))
     if not any(times.size for times in wakes):
         return np.zeros(0), np.zeros(0, dtype=np.bool_)
-    return score_windows(model, _windows(scenes, wakes, spec)), _true(streams, wakes)
+    return score_windows(model, woken_windows(scenes, wakes, spec)), are_true(streams, wakes)

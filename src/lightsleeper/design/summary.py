@@ -206,7 +206,7 @@ def _training(spec: Spec, material: Material, first: FirstStage, digital: Digita
     steps = network.steps
     return {
         "wake_stage": {
-            "optimizer": "Settle",
+            "optimizer": "Settle; PSWA(AdamW) through the circuit" if spec.training.circuit_steps else "Settle",
             "parameters": weights + circuit,
             "steps": steps
             + spec.training.first_steps * bool(spec.training.circuit_steps)

@@ -22,6 +22,7 @@ __all__ = [
     "SecondStage",
     "SecondStageSettings",
     "fit_second_stage",
+    "pictures_of",
     "score_windows",
     "second_stage_task",
     "stage_windows",
@@ -145,10 +146,7 @@ class SecondStage(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """(n, frames, bands) log energies -> (n,) logits."""
-        overall = log_mel.mean((1, 2), keepdim=True)
-        each = log_mel.mean(1, keepdim=True)
-        pictures = torch.stack([log_mel - overall, log_mel - each], 1) / STANDARD_DEVIATION
-        logits: Tensor = self.head(self.body(pictures).amax(2).flatten(1))
+        logits: Tensor = self.head(self.body(pictures_of(log_mel)).amax(2).flatten(1))
         return logits[:, 0]
 
     def _sizes(self) -> list[tuple[int, int]]:
@@ -169,6 +167,12 @@ class SecondStage(nn.Module):
         # The first picture is made by one convolution, each later one by a pair.
         per_place = [weights[0], *(d + p for d, p in zip(weights[1::2], weights[2::2], strict=True))]
         return int(np.dot(per_place, places)) + self.head.in_features
+
+
+def pictures_of(log_mel: Tensor) -> Tensor:
+    """What the network sees, (n, 2, frames, bands): energies over the mean of all and over each band's own mean."""
+    overall, each = log_mel.mean((1, 2), keepdim=True), log_mel.mean(1, keepdim=True)
+    return torch.stack([log_mel - overall, log_mel - each], 1) / STANDARD_DEVIATION
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, *, stride: int = 2, groups: int = 1) -> nn.Conv2d:

@@ -59,7 +59,7 @@ def test_ground_truth_of_a_tone_is_the_transfer_function() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif("LIGHTSLEEPER_DATA" not in os.environ, reason="LIGHTSLEEPER_DATA names no folder of recordings")
 @pytest.mark.parametrize("rms", [0.02, 0.2, 1.0, 4.0])
-def test_real_sound_is_followed_within_one_percent(rms: float) -> None:
+def test_a_typical_real_sound_is_followed_within_one_percent(rms: float) -> None:
     """Loudest 0.25 s of one clip of each of six classes; at 4 linear ranges rms the amplifier clips most of the time.
 
     The bound holds for the median clip of every band and net; the worst of 192 waveforms a level reaches 2.1 %.

@@ -1,4 +1,4 @@
-"""How a verification measures: errors, means, the common delay, excerpts of a recording, and its rows."""
+"""How a verification measures: errors, means, excerpts of a recording, and its rows."""
 
 import math
 
@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from example_frontend import make_frontend
 from lightsleeper.circuits import Amplifier, Comparator
+from lightsleeper.circuits.rates import input_delay_s, oversampling_for, substeps_for
 from lightsleeper.circuits.spice import Row, Verification
 from lightsleeper.circuits.spice.chain import crossings_s
-from lightsleeper.circuits.spice.comparison import around_peak, common_lag_s, means_between, nrmse_percent
+from lightsleeper.circuits.spice.comparison import around_peak, means_between, nrmse_percent
 from lightsleeper.circuits.spice.excerpt import loudest_excerpt
+from lightsleeper.circuits.spice.transient import filter_times_s
 from lightsleeper.errors import InputError
 
 RATE_HZ = 16_000.0
@@ -32,19 +35,22 @@ def test_means_of_a_line_are_its_middles(lengths: list[float], seed: int) -> Non
     np.testing.assert_allclose(means, 3.0 * (edges_s[1:] + edges_s[:-1]) / 2.0 - 1.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("lag_s", [-3.3e-4, 0.0, 7.5237e-4])
-def test_one_delay_is_found_for_all(lag_s: float) -> None:
-    time_s = np.arange(4000) / 64_000.0
-    rng = np.random.default_rng(1)
-    pairs = []
-    for tone_hz in (200.0, 3000.0, 7000.0):
-        phase = rng.uniform(0.0, 6.0)
-
-        def reference(t: np.ndarray, tone_hz: float = tone_hz, phase: float = phase) -> np.ndarray:
-            return np.sin(2.0 * np.pi * tone_hz * t + phase) * np.exp(-t / 0.02)
-
-        pairs.append((time_s, reference(time_s - lag_s), reference))
-    assert common_lag_s(pairs) == pytest.approx(lag_s, abs=1e-7)
+def test_a_band_holds_for_the_instant_that_is_said() -> None:
+    """Small tones, settled: gain and phase of the transfer function, with no delay fitted."""
+    frontend = make_frontend((200.0, 1000.0, 6000.0))
+    delay_s = input_delay_s(RATE_HZ, oversampling_for(RATE_HZ, 6000.0))
+    assert set(substeps_for(np.array([200.0, 1000.0, 6000.0]), 32_000.0)) == {1, 2, 3}
+    for index, tone_hz in enumerate((230.0, 1100.0, 5500.0)):
+        samples_v = 1e-6 * np.sin(2.0 * np.pi * tone_hz * np.arange(4800) / RATE_HZ)
+        simulated = frontend.simulate(samples_v, RATE_HZ)
+        time_s = filter_times_s(frontend, simulated, delay_s)[index]
+        coupled = 1j * tone_hz / frontend.amplifier.corner_hz
+        gain = (
+            frontend.amplifier.gain * coupled / (1.0 + coupled) * frontend.bank.response(np.array([tone_hz]))[index, 0]
+        )
+        expected = np.imag(1e-6 * gain * np.exp(2j * np.pi * tone_hz * time_s))
+        settled = time_s > 0.15
+        assert nrmse_percent(simulated["filter"][index][settled], expected[settled]) < 0.5
 
 
 def test_single_waves_are_shown_around_the_peak() -> None:

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from lightsleeper.circuits.amplify import LOOKAHEAD
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.rates import SUBSTEPS, frame_fraction, interpolation_taps, oversampling_for, substeps_for
+from lightsleeper.circuits.rates import (
+    SUBSTEPS,
+    frame_fraction,
+    interpolation_taps,
+    output_instant,
+    oversampling_for,
+    substeps_for,
+)
 
 __all__ = ["GroundTruth", "ground_truth", "relative_error"]
 
@@ -57,15 +64,14 @@ def ground_truth(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> G
     # The interpolation filter's delay is in the fine grid as well; the kernel's means come later still.
     instants = np.arange(steps) * per_step - LOOKAHEAD * FINENESS
     bank, times_s = frontend.bank, frontend.envelopes.times_s()
-    substeps = substeps_for(np.asarray(frontend.bank.center_hz), rate_hz * factor)
+    heard = output_instant(substeps_for(np.asarray(frontend.bank.center_hz), rate_hz * factor))
     waves: list[list[Float64]] = [[], [], [], []]
     for band in range(bank.bands):
         angle = 2.0 * math.pi * bank.center_hz[band] * 2.0 / grid_hz
         output_v = range_v * _band_pass(drive, angle, 1.0 / bank.q[band])
         rates = [frame_fraction(float(time_s), grid_hz / 2.0) for time_s in times_s[:, band]]
         envelopes_v = _envelopes(np.abs(output_v), *rates)
-        middle = int(substeps[band]) // 2 * per_step // int(substeps[band])
-        waves[0].append(_at(output_v, instants + middle))
+        waves[0].append(_at(output_v, instants + round(heard[band] * per_step)))
         for kind in range(3):
             waves[1 + kind].append(_at(envelopes_v[:, kind], instants + per_step))
     return GroundTruth(*(np.array(values) for values in waves))

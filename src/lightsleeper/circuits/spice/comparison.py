@@ -1,19 +1,15 @@
 """What a verification says: rows of errors against limits, overlays of waveforms, and how the errors are measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-__all__ = ["Overlay", "Row", "Verification", "around_peak", "common_lag_s", "means_between", "nrmse_percent"]
+__all__ = ["Overlay", "Row", "Verification", "around_peak", "means_between", "nrmse_percent"]
 
 Floats = NDArray[np.float64]
-LAG_GRID_S = 10e-6
-LARGEST_LAG_S = 2e-3
-LAG_TOLERANCE_S = 1e-9
 SHOWN_PERIODS = 40.0
 
 
@@ -123,21 +119,3 @@ def around_peak(curves: dict[str, tuple[Floats, Floats]], center_hz: float) -> d
         shown = np.abs(x - peak_s) < reach_s
         cut[name] = (x[shown], y[shown])
     return cut
-
-
-def common_lag_s(pairs: Sequence[tuple[Floats, Floats, Callable[[Floats], Floats]]]) -> float:
-    """The one delay of all simulated waveforms behind their references that fits best, in s.
-
-    Args:
-        pairs: per waveform its times (N,), its values (N,), and the reference as a function of time.
-    """
-
-    def misfit(lag_s: float) -> float:
-        errors = [nrmse_percent(values, reference(time_s - lag_s)) ** 2 for time_s, values, reference in pairs]
-        return float(np.mean(errors))
-
-    grid = np.arange(-LARGEST_LAG_S, LARGEST_LAG_S, LAG_GRID_S)
-    best = float(grid[int(np.argmin([misfit(lag_s) for lag_s in grid]))])
-    bounds = best - LAG_GRID_S, best + LAG_GRID_S
-    found = minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": LAG_TOLERANCE_S})
-    return float(found.x)

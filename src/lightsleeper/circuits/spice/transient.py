@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, common_lag_s, means_between, nrmse_percent
+from lightsleeper.circuits.rates import output_instant, substeps_for
+from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, means_between, nrmse_percent
 from lightsleeper.circuits.spice.engine import run_ngspice
 from lightsleeper.circuits.spice.excerpt import SOURCE
 from lightsleeper.circuits.spice.netlist import ENVELOPES, amplifier, band, circuit, preamble
 from lightsleeper.circuits.spice.raw_file import Plot
 
-__all__ = ["BandWaves", "band_name", "bank_lag_s", "bank_overlays", "bank_rows", "simulate_band", "waves"]
+__all__ = ["BandWaves", "band_name", "bank_overlays", "bank_rows", "filter_times_s", "simulate_band", "waves"]
 
 Floats = NDArray[np.float64]
 LIMIT_PERCENT = 1.0
@@ -70,14 +71,12 @@ def band_name(frontend: FrontEnd, number: int) -> str:
     return f"{frontend.bank.center_hz[number - 1]:.0f} Hz"
 
 
-def bank_lag_s(simulated: dict[str, NDArray[np.float32]], spice: Sequence[BandWaves]) -> float:
-    """The one delay of the simulator's band-pass outputs behind those of ngspice: its interpolation filter's."""
-    time_s = simulated["filter_time_s"].astype(np.float64)
-    pairs = [
-        (time_s, simulated["filter"][index].astype(np.float64), lambda t, w=found: w.at("band", t))
-        for index, found in enumerate(spice)
-    ]
-    return common_lag_s(pairs)
+def filter_times_s(frontend: FrontEnd, simulated: dict[str, NDArray[np.float32]], delay_s: float) -> Floats:
+    """When the simulator's band-pass outputs hold for the recording, (bands, steps): nothing is fitted."""
+    ends_s = simulated["filter_time_s"].astype(np.float64)
+    step = ends_s[0]
+    substeps = substeps_for(np.asarray(frontend.bank.center_hz), 1.0 / step)
+    return np.asarray(ends_s + (output_instant(substeps)[:, None] - 1.0) * step - delay_s)
 
 
 def bank_rows(
@@ -85,17 +84,17 @@ def bank_rows(
     level_db: float,
     simulated: dict[str, NDArray[np.float32]],
     spice: Sequence[BandWaves],
-    lag_s: float,
+    delay_s: float,
 ) -> list[Row]:
-    """Errors of band-pass outputs and frame means of the envelopes at one level, the common delay removed."""
+    """Errors of band-pass outputs and frame means of the envelopes at one level, the known delay removed."""
     names = [band_name(frontend, number) for number in range(1, frontend.bank.bands + 1)]
-    filter_time_s = simulated["filter_time_s"].astype(np.float64)
+    filter_time_s = filter_times_s(frontend, simulated, delay_s)
     edges_s = frame_edges_s(simulated)
     errors: dict[str, dict[str, float]] = {"band-pass": {}, **{f"{kind} envelope": {} for kind in ENVELOPES}}
     for index, (name, found) in enumerate(zip(names, spice, strict=True)):
-        errors["band-pass"][name] = nrmse_percent(simulated["filter"][index], found.at("band", filter_time_s - lag_s))
+        errors["band-pass"][name] = nrmse_percent(simulated["filter"][index], found.at("band", filter_time_s[index]))
         for kind in ENVELOPES:
-            reference = means_between(found.time_s, found.nets[kind], edges_s - lag_s)
+            reference = means_between(found.time_s, found.nets[kind], edges_s - delay_s)
             errors[f"{kind} envelope"][name] = nrmse_percent(simulated[kind][index], reference)
     analysis = f"transient {level_db:+g} dB"
     return [Row.worst(block, "behavioural", analysis, by_band, LIMIT_PERCENT, "%") for block, by_band in errors.items()]
@@ -112,19 +111,18 @@ def bank_overlays(
     simulated: dict[str, NDArray[np.float32]],
     spice: Sequence[BandWaves],
     rows: Sequence[Row],
-    lag_s: float,
+    delay_s: float,
 ) -> list[Overlay]:
     """The worst band of band-pass and fast envelope at one level."""
     overlays = []
-    for block, net, times in (("band-pass", "band", "filter_time_s"), ("fast envelope", "fast", "time_s")):
+    # A frame's mean stands for its middle.
+    frames_s = simulated["time_s"].astype(np.float64) - float(simulated["time_s"][0]) / 2.0 - delay_s
+    for block, net in (("band-pass", "band"), ("fast envelope", "fast")):
         row = next(row for row in rows if row.block.startswith(block))
         name = max(row.by_band, key=row.by_band.__getitem__)
         index = list(row.by_band).index(name)
-        time_s = simulated[times].astype(np.float64) - lag_s
+        time_s = filter_times_s(frontend, simulated, delay_s)[index] if net == "band" else frames_s
         values = simulated["filter" if net == "band" else net][index].astype(np.float64)
-        if net == "fast":
-            # A frame's mean stands for its middle.
-            time_s = time_s - float(simulated["time_s"][0]) / 2.0
         curves = {"ngspice": (spice[index].time_s, spice[index].nets[net]), "simulator": (time_s, values)}
         if net == "band":
             curves = around_peak(curves, frontend.bank.center_hz[index])

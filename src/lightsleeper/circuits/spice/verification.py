@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.rates import input_delay_s, oversampling_for
 from lightsleeper.circuits.spice.chain import chain_overlay, chain_rows, comparator_rows, simulate_decision
 from lightsleeper.circuits.spice.comparison import Overlay, Row, Verification
 from lightsleeper.circuits.spice.engine import engine_version
 from lightsleeper.circuits.spice.excerpt import Excerpt, loudest_excerpt
 from lightsleeper.circuits.spice.small_signal import ac_rows, noise_rows, operating_point_rows
-from lightsleeper.circuits.spice.transient import BandWaves, bank_lag_s, bank_overlays, bank_rows, simulate_band
+from lightsleeper.circuits.spice.transient import BandWaves, bank_overlays, bank_rows, simulate_band
 from lightsleeper.circuits.spice.transistor_level import compare_levels, small_signal_rows, transistor_band
 from lightsleeper.circuits.spice.transistors import OtaKind
 
@@ -67,7 +68,7 @@ def verify_frontend(
     short = loudest_excerpt(samples, rate_hz, duration_s=TRANSISTOR_EXCERPT_S, lead_s=0.005)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         try:
-            rows, overlays, lag_s = _behavioural(frontend, excerpt, levels_db, progress, pool)
+            rows, overlays, delay_s = _behavioural(frontend, excerpt, levels_db, progress, pool)
             transistors = _transistors(frontend, short, levels_db, progress, pool)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -82,7 +83,7 @@ def verify_frontend(
         "levels_db_of_clipping": list(levels_db),
         "excerpt_s": excerpt.duration_s,
         "transistor_excerpt_s": short.duration_s,
-        "simulator_delay_s": lag_s,
+        "simulator_delay_s": delay_s,
         "naive_percent": naive,
     }
     return Verification(engine, rows, overlays, conditions)
@@ -112,16 +113,16 @@ def _behavioural(
 
     found = dict(zip(order, pool.map(one_band, order), strict=True))
     by_level = {level_db: [found[level_db, number] for number in range(1, bands + 1)] for level_db in levels_db}
-    middle = levels_db[len(levels_db) // 2]
-    lag_s = bank_lag_s(simulated[middle], by_level[middle])
+    oversampling = oversampling_for(excerpt.rate_hz, max(frontend.bank.center_hz))
+    delay_s = input_delay_s(excerpt.rate_hz, oversampling)
     for level_db in levels_db:
         waves, spice = simulated[level_db], by_level[level_db]
-        bank = bank_rows(frontend, level_db, waves, spice, lag_s)
+        bank = bank_rows(frontend, level_db, waves, spice, delay_s)
         decision = simulate_decision(frontend, spice, excerpt.duration_s)
         rows += [*bank, *chain_rows(frontend, level_db, waves, decision)]
-        overlays += bank_overlays(frontend, level_db, waves, spice, bank, lag_s)
+        overlays += bank_overlays(frontend, level_db, waves, spice, bank, delay_s)
         overlays.append(chain_overlay(level_db, waves, decision))
-    return rows, overlays, lag_s
+    return rows, overlays, delay_s
 
 
 def _transistors(

@@ -19,7 +19,7 @@ is only watched for three windows. If the last of these is bad too, the data hav
 more is tolerated from then on, for data that come in blocks change all the time. If it is good, the rate was too high,
 or some batches were corrupt: the rate is halved.
 
-What was tried before, with figures: reference/tuning_free_averaging.md and docs/averaging.md.
+What was tried, with figures: docs/settle.md.
 """
 
 import math

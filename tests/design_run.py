@@ -1,4 +1,4 @@
-"""One tiny run through the real command line, made once, and the recordings that the tests of the main job share."""
+"""One tiny run through the real command line, made once a session, and recordings that tests of the main job share."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from lightsleeper.design import Silent, Spec
 from lightsleeper.design.material import Material, gather
@@ -33,9 +34,9 @@ circuit_steps = 1
 network_steps = 300
 digital_steps = 20
 [evaluation]
-dense_hours = 0.25
-floor_hours = 0.25
-validation_hours = 0.25
+dense_hours = 0.3
+floor_hours = 0.1
+validation_hours = 0.1
 snr_db = [10.0]
 """
 """The smallest design whose recall still stands clear of chance."""
@@ -46,7 +47,6 @@ class TinyRun:
     """A finished run and what the command said."""
 
     folder: Path
-    spec_file: Path
     stdout: str
     stderr: str
 
@@ -66,40 +66,60 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 def tiny_run(factory: pytest.TempPathFactory) -> TinyRun:
     """A design on the built-in recordings, made once a session."""
-    return _tiny_run(factory.getbasetemp() / "tiny")
+    return _once(_shared(factory) / "tiny", _tiny_run)
 
 
 def repeated_run(factory: pytest.TempPathFactory) -> TinyRun:
     """The same design, made once a session, where `kill -9` ended another one before."""
-    return _repeated_run(tiny_run(factory).spec_file, factory.getbasetemp() / "repeated")
+    return _once(_shared(factory) / "repeated", _repeated_run)
 
 
-@cache
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """Folder that all processes of the session share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _once(base: Path, make: Callable[[Path], TinyRun]) -> TinyRun:
+    """The run that `make` leaves in the folder `base`; whoever comes second waits for it."""
+    with FileLock(base.with_suffix(".lock")):
+        if not base.exists():
+            base.mkdir()
+            run = make(base)
+            (base / "said.json").write_text(json.dumps([run.stdout, run.stderr]), encoding="utf-8")
+    stdout, stderr = json.loads((base / "said.json").read_text(encoding="utf-8"))
+    return TinyRun(base / "run", stdout, stderr)
+
+
 def _tiny_run(base: Path) -> TinyRun:
-    base.mkdir()
-    spec = base / "tiny.toml"
-    spec.write_text(TINY, encoding="utf-8")
-    return _finished(spec, base / "run")
+    return _finished(_spec_file(base), base / "run")
 
 
-@cache
-def _repeated_run(spec: Path, base: Path) -> TinyRun:
-    base.mkdir()
+def _repeated_run(base: Path) -> TinyRun:
     out = base / "run"
+    spec = _spec_file(base)
+    before = {*base.iterdir()}
     killed = start("design", spec, "--out", out)
-    wait_for(lambda: list(out.parent.iterdir()), killed)
+    wait_for(lambda: {*base.iterdir()} - before, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
-    assert [path.name.startswith(".run.unfinished-") for path in out.parent.iterdir()] == [True]
+    (left,) = {*base.iterdir()} - before
+    assert left.name.startswith(".run.unfinished-")
     return _finished(spec, out)
+
+
+def _spec_file(base: Path) -> Path:
+    path = base / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
 
 
 def _finished(spec: Path, out: Path) -> TinyRun:
     process = start("design", spec, "--out", out, "--json")
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
-    return TinyRun(out, spec, stdout, stderr)
+    return TinyRun(out, stdout, stderr)
 
 
 def wait_for(happened: Any, process: subprocess.Popen[str], *, limit_s: float = 60.0) -> None:

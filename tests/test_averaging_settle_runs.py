@@ -61,11 +61,11 @@ def test_a_run_of_ten_times_the_length_loses_nothing(lr: float) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
     optimizer = Settle(model.parameters(), lr=lr)
-    _train(model, optimizer, range(2500), batch=4)
+    _train(model, optimizer, range(1000), batch=4)
     with optimizer.averaged():
         at_first = _accuracy(model)
     for part in range(1, 10):
-        _train(model, optimizer, range(2500 * part, 2500 * (part + 1)), batch=4)
+        _train(model, optimizer, range(1000 * part, 1000 * (part + 1)), batch=4)
         with optimizer.averaged():
             assert _accuracy(model) > at_first - 0.02
     assert optimizer.control is not None

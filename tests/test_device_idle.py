@@ -305,6 +305,22 @@ def test_a_signal_ends_it_with_a_checkpoint(folder: Path, tmp_path: Path):
     assert library.taken == report["samples"]
 
 
+def test_a_signal_ends_a_rest_though_another_thread_would_take_it():
+    code = """
+        import os, signal, threading, time
+        from lightsleeper.device.idle import ProcessClock
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        with ProcessClock() as clock:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                began = time.monotonic()
+                threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+                print(clock.rest(30.0), clock.rest(30.0), time.monotonic() - began < 20.0)
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True\n" * 2 + "True\n"
+
+
 def test_a_process_that_is_stopped_and_continued_goes_on():
     code = """
         from lightsleeper.device.idle import ProcessClock

@@ -27,6 +27,8 @@ __all__ = [
 
 SCENE_S = 900.0
 """Length of one stream."""
+SHORT_SCENE_S = 300.0
+"""Length of one stream where less than `SCENE_S` of a kind is asked, at least."""
 DENSE_WAKE_PER_HOUR = 120.0
 DENSE_FOREIGN_PER_HOUR = 240.0
 DENSE_GAP_S = 4.0
@@ -62,34 +64,31 @@ def make_streams(
     snr_db: Sequence[float] = (),
     seed: int,
 ) -> StreamSet:
-    """Mix the streams; their number is rounded to whole scenes of 15 minutes, at least one of each.
+    """Mix the streams; their number is rounded to whole scenes of 15 minutes, or of 5 to 15 where less is asked.
 
-    `snr_db` asks for streams of wake events alone, half an hour each, at those signal-to-noise ratios.
+    `snr_db` asks for streams of wake events alone, two scenes each, at those signal-to-noise ratios.
     """
+    scene_s = min(SCENE_S, max(SHORT_SCENE_S, 3600.0 * min(dense_hours, floor_hours)))
     wake = [r for r in recordings if r.label == spec.wake]
     foreign = [r for r in recordings if r.label != spec.wake]
     floor = floor_of(recordings)
 
     def mix(wake_per_hour: float, foreign_per_hour: float, snr: float, scene_seed: int) -> Scene:
         settings = spec.scene.settings(
-            duration_s=SCENE_S, wake_per_hour=wake_per_hour, foreign_per_hour=foreign_per_hour
+            duration_s=scene_s, wake_per_hour=wake_per_hour, foreign_per_hour=foreign_per_hour
         )
         settings = dataclasses.replace(settings, wake_snr_db=snr, gap_s=DENSE_GAP_S)
         return mix_scene(wake=wake, foreign=foreign, floor=floor, settings=settings, seed=scene_seed)
 
+    dense, floors = (max(1, round(hours * 3600.0 / scene_s)) for hours in (dense_hours, floor_hours))
     asked_db = spec.scene.wake_snr_db
-    jobs = [(DENSE_WAKE_PER_HOUR, DENSE_FOREIGN_PER_HOUR, asked_db, seed + i) for i in range(_scene_count(dense_hours))]
-    jobs += [(0.0, 0.0, asked_db, seed + FLOOR_SEED + i) for i in range(_scene_count(floor_hours))]
+    jobs = [(DENSE_WAKE_PER_HOUR, DENSE_FOREIGN_PER_HOUR, asked_db, seed + i) for i in range(dense)]
+    jobs += [(0.0, 0.0, asked_db, seed + FLOOR_SEED + i) for i in range(floors)]
     jobs += [(WAKE_ONLY_PER_HOUR, 0.0, snr, seed + SNR_SEED + i) for snr in snr_db for i in range(2)]
     scenes = Parallel(n_jobs=-1, backend="threading")(delayed(mix)(*job) for job in jobs)
-    dense, floors = _scene_count(dense_hours), _scene_count(floor_hours)
     rest = scenes[dense + floors :]
     by_snr = {snr: tuple(rest[2 * i : 2 * i + 2]) for i, snr in enumerate(snr_db)}
     return StreamSet(dense=tuple(scenes[:dense]), floor=tuple(scenes[dense : dense + floors]), by_snr=by_snr)
-
-
-def _scene_count(hours: float) -> int:
-    return max(1, round(hours * 3600.0 / SCENE_S))
 
 
 def scores(

@@ -2,7 +2,9 @@
 
 import os
 import resource
+import select
 import signal
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -49,7 +51,10 @@ class Clock(Protocol):
 
 
 class ProcessClock:
-    """The clock of this process; within it, SIGINT and SIGTERM end a rest instead of the process."""
+    """The clock of this process; within it, SIGINT and SIGTERM end a rest instead of the process.
+
+    They are handled, not blocked: a thread of a library that does not block them would still let them end the process.
+    """
 
     def now_s(self) -> float:
         """Return the monotonic clock."""
@@ -65,18 +70,33 @@ class ProcessClock:
 
     def rest(self, seconds: float) -> bool:
         """Sleep until the time is over or a signal asks to stop."""
-        caught = signal.sigtimedwait(_STOP_SIGNALS, seconds)
-        # A process that was itself stopped and continued gets an answer without a signal in it.
-        return caught is not None and caught.si_signo in _STOP_SIGNALS
+        if self._asked:
+            return True
+        # A signal that comes just before the wait has left a byte, so it is not slept over.
+        woken, _, _ = select.select([self._woken], [], [], seconds)
+        if woken:
+            self._woken.recv(64)
+        return self._asked
 
     def __enter__(self) -> Self:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        self._asked = False
+        self._woken, self._wakes = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: self._ask()) for number in _STOP_SIGNALS}
         return self
+
+    def _ask(self) -> None:
+        self._asked = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._woken.close()
+        self._wakes.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +389,7 @@ def train_idle(
         tell(f"{data}: {read.bad_rows} of {len(read.x)} samples hold NaN or infinity; they are skipped")
     probe = Probe(cgroup=cgroup)
     held = StateFile(state, model_version=trainer.model_version, state_bytes=trainer.saved_bytes)
-    with held, ProcessClock() as clock:
+    with ProcessClock() as clock, held:
         if held.loaded.status == CheckpointStatus.FALLBACK:
             tell(f"{state}: the newest checkpoint is damaged; going on from the one before it")
         if held.loaded.state is not None:

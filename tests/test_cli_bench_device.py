@@ -12,7 +12,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_quick_bench_holds_every_method_to_pytorch(capsys: Capture):
-    for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32"):
         device_tools.require(tool)
     assert run(["bench", "device", "--quick", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -22,7 +22,7 @@ def test_quick_bench_holds_every_method_to_pytorch(capsys: Capture):
         assert row["error"] < 1e-5
         assert row["error_of_average"] < 1e-5
         assert row["moved"] > 0.1
-        assert row["equal_to_host"] == {"m4f": True, "m7": True, "m0plus": True}
+        assert row["equal_to_host"] == {"m4f": True, "m7": True, "m0plus": True, "rv32": True}
     update = {row["method"]: row["instructions_per_parameter"] for row in rows if row["kind"] == "update"}
     assert update["SGD + PSWA"]["most"] <= 10.0
     assert update["Settle"]["mean"] <= 16.0

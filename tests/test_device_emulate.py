@@ -29,6 +29,9 @@ KIB = 1024
         ("depthwise", "m7", Rule(averaging="pswm", period=8)),
         ("conv1d", "m4f", Rule(averaging="none")),
         ("tanh_sigmoid_mse", "m4f", Rule(period=5)),
+        ("mlp", "rv32", Rule(averaging="settle", batch=2)),
+        ("depthwise", "rv32", Rule(period=6)),
+        ("gru", "rv32", Rule(averaging="pwalks", period=6, last=2)),
     ],
 )
 def test_cores_give_the_bits_of_the_host(name: str, core: str, rule: Rule, tmp_path: Path) -> None:

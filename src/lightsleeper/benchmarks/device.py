@@ -3,12 +3,13 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from lightsleeper.benchmarks.grid import Progress
 from lightsleeper.device import (
     Network,
     Rule,
@@ -20,7 +21,7 @@ from lightsleeper.device import (
     quantize,
     read_network,
 )
-from lightsleeper.device.emulate import CYCLES_PER_INSTRUCTION, TARGETS, emulate, emulate_int8
+from lightsleeper.device.emulate import CYCLES_PER_INSTRUCTION, TARGETS, emulate, emulate_int8, targets_at_hand
 from lightsleeper.device.networks import NETWORKS, TrialNetwork, keyword_net, seeded, trial_data
 from lightsleeper.device.oracle import distance, train_torch
 
@@ -44,16 +45,6 @@ DEVICE_RULES = {
 """Methods that are compared with PyTorch, by name."""
 
 Row = dict[str, Any]
-
-
-class Progress(Protocol):
-    """What shows how far a benchmark is."""
-
-    def begin(self, step: str, total: int) -> None:
-        """A new step."""
-
-    def advance(self, units: int = 1) -> None:
-        """Units of the step are done."""
 
 
 def bench_device(*, quick: bool, progress: Progress) -> list[Row]:
@@ -107,7 +98,7 @@ def _agreement(name: str, trial: TrialNetwork, method: str) -> Row:
             host.train_step(sample, target)
     bits = host.memory.tobytes()
     equal = {}
-    for core, target in TARGETS.items():
+    for core, target in targets_at_hand().items():
         # What the harness takes beside the state, the arena and the stack is small, but not nothing.
         if plan.ram_bytes + 3 * KIB > target.ram_bytes:
             continue
@@ -173,7 +164,7 @@ _Cost = tuple[str, TrialNetwork, Rule, Trainable, int | None, str, bool]
 def _costs(*, quick: bool) -> Iterator[_Cost]:
     """(what, network, rule, trained part, RAM budget in KiB, core, whether it only infers)."""
     mlp = NETWORKS["mlp"]
-    for core in TARGETS:
+    for core in targets_at_hand():
         yield "MLP 16-32-4", mlp, Rule(period=10, batch=8), "all", None, core, False
     yield "MLP 16-32-4", mlp, Rule(averaging="settle", batch=8), "all", None, "m4f", False
     yield "MLP 16-32-4", mlp, Rule(averaging="none"), "last", None, "m4f", True

@@ -10,7 +10,7 @@ from lightsleeper.cli.app import Json, bench
 from lightsleeper.cli.output import print_json, print_tables, progress_bar
 from lightsleeper.errors import InputError
 
-__all__ = ["averaging", "device", "idle"]
+__all__ = ["averaging", "circuits", "device", "idle"]
 
 _Number = TypeVar("_Number", int, float)
 
@@ -65,6 +65,23 @@ def averaging(
         print(f"\nOpen {out / 'averaging.html'}")
 
 
+@bench.command(epilog="Example: lightsleeper bench circuits --quick")
+def circuits(
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter sounds and fewer repeats.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Simulated first stage against scipy's linear filters, a torch loop and ngspice: time, gradient, memory."""
+    from lightsleeper import benchmarks  # noqa: PLC0415  torch takes seconds to import
+
+    with progress_bar() as progress:
+        rows = benchmarks.bench_circuits(quick=quick, progress=progress)
+    if as_json:
+        print_json({"rows": rows})
+        return
+    for title, heading, cells in benchmarks.circuit_tables(rows):
+        print_tables(heading, [(title, cells)])
+
+
 @bench.command(epilog="Example: lightsleeper bench device --quick")
 def device(
     quick: Annotated[bool, typer.Option("--quick", help="The small fully connected network alone.")] = False,
@@ -73,7 +90,7 @@ def device(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Generated C on emulated Cortex-M4F, M7 and M0+: weights against PyTorch, exact instruction counts, memory."""
+    """Generated C on emulated Cortex-M and RISC-V cores: weights against PyTorch, exact instruction counts, memory."""
     from lightsleeper import benchmarks  # noqa: PLC0415  torch takes seconds to import
 
     if explain:

@@ -15,14 +15,24 @@ from lightsleeper.device.layers import Array
 from lightsleeper.device.source import Source, environment
 from lightsleeper.device.source_int8 import Int8Source
 from lightsleeper.device.stack_bound import stack_bound
-from lightsleeper.device.tools import call, require
-from lightsleeper.errors import InputError, LightsleeperError
+from lightsleeper.device.tools import call, installed, require
+from lightsleeper.errors import InputError, LightsleeperError, MissingToolError
 
-__all__ = ["CYCLES_PER_INSTRUCTION", "TARGETS", "Emulated", "EmulatedInt8", "Target", "emulate", "emulate_int8"]
+__all__ = [
+    "CYCLES_PER_INSTRUCTION",
+    "TARGETS",
+    "Emulated",
+    "EmulatedInt8",
+    "Target",
+    "emulate",
+    "emulate_int8",
+    "targets_at_hand",
+]
 
 CYCLES_PER_INSTRUCTION = (1.0, 1.5)
 """Assumed, not measured."""
 _PAINTED_WORDS = 512
+_ARM = "arm-none-eabi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +41,11 @@ class Target:
 
     Attributes:
         title: for people.
+        toolchain: beginning of the names of gcc and its tools.
         flags: of gcc.
-        machine: of QEMU.
+        emulator: program of QEMU.
+        machine: of QEMU, with what else it needs to know.
+        flash_at, ram_at: addresses that the linker gives to code and to data.
         ram_bytes: of the machine, as far as is used.
         nj_per_cycle: energy of a cycle on a board with such a core, measured over the keyword run of MLPerf Tiny 1.1;
             None where none was.
@@ -41,33 +54,54 @@ class Target:
 
     title: str
     flags: tuple[str, ...]
-    machine: str
-    ram_bytes: int
-    nj_per_cycle: float | None
-    board: str
+    machine: tuple[str, ...]
+    ram_bytes: int = 4 << 20
+    toolchain: str = _ARM
+    emulator: str = "qemu-system-arm"
+    flash_at: int = 0
+    ram_at: int = 0x20000000
+    nj_per_cycle: float | None = None
+    board: str = ""
 
 
-_HARD = ("-mfloat-abi=hard",)
 TARGETS = {
     "m4f": Target(
         "Cortex-M4F",
-        ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *_HARD),
-        "mps2-an386",
-        4 << 20,
-        0.375,
-        "NUCLEO-L4R5ZI, 120 MHz, 1.8 V",
+        ("-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        ("mps2-an386",),
+        nj_per_cycle=0.375,
+        board="NUCLEO-L4R5ZI, 120 MHz, 1.8 V",
     ),
     "m7": Target(
         "Cortex-M7",
-        ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", *_HARD),
-        "mps2-an500",
-        4 << 20,
-        0.437,
-        "NUCLEO-H7A3ZI-Q, 280 MHz, 3 V",
+        ("-mthumb", "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        ("mps2-an500",),
+        nj_per_cycle=0.437,
+        board="NUCLEO-H7A3ZI-Q, 280 MHz, 3 V",
     ),
-    "m0plus": Target("Cortex-M0+", ("-mcpu=cortex-m0plus", "-mfloat-abi=soft"), "microbit", 16 << 10, None, ""),
+    "m0plus": Target(
+        "Cortex-M0+", ("-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"), ("microbit",), ram_bytes=16 << 10
+    ),
+    "rv32": Target(
+        "RISC-V RV32IMAFC",
+        ("-march=rv32imafc", "-mabi=ilp32f", "-mcmodel=medany"),
+        ("virt", "-bios", "none"),
+        toolchain="riscv64-unknown-elf",
+        emulator="qemu-system-riscv32",
+        flash_at=0x80000000,
+        ram_at=0x80400000,
+    ),
 }
 """By name. There is no Cortex-M0+ in QEMU 7.2: its code, which is that of an M0, runs on an M0."""
+
+
+def targets_at_hand() -> dict[str, Target]:
+    """The Arm cores, which every use asks for, and the others whose compiler and emulator are installed."""
+    return {
+        name: target
+        for name, target in TARGETS.items()
+        if target.toolchain == _ARM or (installed(f"{target.toolchain}-gcc") and installed(target.emulator))
+    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -198,7 +232,7 @@ class _Machine:
     """One build and run in a folder."""
 
     def __init__(self, target: Target, folder: Path, name: str, *, ram_bytes: int) -> None:
-        self.qemu = require("qemu-system-arm")
+        require(target.emulator)
         self.target, self.folder, self.name, self.ram_bytes = target, folder, name, ram_bytes
 
     def build(self, source: Source | Int8Source, *, optimise: str, contract: bool, options: dict[str, Any]) -> None:
@@ -209,31 +243,33 @@ class _Machine:
         given = options | {"name": name, "NAME": name.upper(), "painted_words": _PAINTED_WORDS}
         (folder / "harness.c").write_text(templates.get_template("harness.c.jinja").render(given), encoding="ascii")
         (folder / "count.c").write_text(templates.get_template("count_plugin.c.jinja").render(), encoding="ascii")
-        _require_picolibc(folder)
+        gcc = f"{self.target.toolchain}-gcc"
+        _require_picolibc(self.target.toolchain, folder)
         call(["gcc", "-O2", "-shared", "-fPIC", "count.c", "-o", "libcount.so"], cwd=folder)
         common = [
-            "arm-none-eabi-gcc", "-std=c99", optimise, "-mthumb", *self.target.flags,
+            gcc, "-std=c99", optimise, *self.target.flags,
             f"-ffp-contract={'fast' if contract else 'off'}", "--specs=picolibc.specs",
         ]  # fmt: skip
         strict = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-fcallgraph-info=su"]
         call([*common, *strict, "-c", f"{name}.c"], cwd=folder)
         flash, stack = min(16 * self.target.ram_bytes, 4 << 20), 4 * _PAINTED_WORDS + 512
-        sizes = {"__flash": 0, "__flash_size": flash, "__ram": 0x20000000, "__ram_size": self.ram_bytes}
+        places = {"__flash": self.target.flash_at, "__ram": self.target.ram_at}
+        sizes = {"__flash_size": flash, "__ram_size": self.ram_bytes, "__stack_size": stack}
         call(
             [
                 *common, "--oslib=semihost", "--crt0=hosted", "harness.c", *others, f"{name}.o", "-o", "run.elf", "-lm",
-                *(f"-Wl,--defsym={key}=0x{value:x}" for key, value in (sizes | {"__stack_size": stack}).items()),
+                *(f"-Wl,--defsym={key}=0x{value:x}" for key, value in (places | sizes).items()),
             ],
             cwd=folder,
         )  # fmt: skip
 
     def run(self, seconds: float) -> None:
         """Run it under QEMU with the counter."""
-        symbols = call(["arm-none-eabi-nm", "run.elf"], cwd=self.folder)[0].splitlines()
+        symbols = call([f"{self.target.toolchain}-nm", "run.elf"], cwd=self.folder)[0].splitlines()
         mark = next(line.split()[0] for line in symbols if line.split()[-1] == "mark")
         call(
             [
-                Path(self.qemu).name, "-M", self.target.machine, "-nographic", "-monitor", "none", "-serial", "none",
+                self.target.emulator, "-M", *self.target.machine, "-nographic", "-monitor", "none", "-serial", "none",
                 "-semihosting-config", "enable=on,target=native",
                 "-plugin", f"./libcount.so,mark=0x{int(mark, 16) & ~1:x}", "-kernel", "run.elf",
             ],
@@ -247,7 +283,7 @@ class _Machine:
 
     def sizes(self) -> list[int]:
         """Text with constants, data and bss of the model's object file."""
-        numbers = call(["arm-none-eabi-size", f"{self.name}.o"], cwd=self.folder)[0].splitlines()[1].split()
+        numbers = call([f"{self.target.toolchain}-size", f"{self.name}.o"], cwd=self.folder)[0].splitlines()[1].split()
         return [int(number) for number in numbers[:3]]
 
     def instructions(self, samples: int) -> NDArray[np.int64]:
@@ -259,10 +295,10 @@ class _Machine:
         return taken
 
 
-def _require_picolibc(folder: Path) -> None:
-    found = call(["arm-none-eabi-gcc", "-print-file-name=picolibc.specs"], cwd=folder)[0].strip()
+def _require_picolibc(toolchain: str, folder: Path) -> None:
+    found = call([f"{toolchain}-gcc", "-print-file-name=picolibc.specs"], cwd=folder)[0].strip()
     if not Path(found).is_absolute():
-        raise LightsleeperError("picolibc is not installed: apt-get install picolibc-arm-none-eabi")
+        raise MissingToolError(f"picolibc is not installed: apt-get install picolibc-{toolchain}")
 
 
 def _write_samples(path: Path, source: Source, samples: Array, targets: NDArray[Any]) -> None:

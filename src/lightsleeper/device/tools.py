@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightsleeper.errors import LightsleeperError, MissingToolError
 
-__all__ = ["call", "require"]
+__all__ = ["call", "installed", "require"]
 
 _PACKAGES = {
     "gcc": "gcc",
@@ -16,7 +16,16 @@ _PACKAGES = {
     "arm-none-eabi-size": "binutils-arm-none-eabi",
     "arm-none-eabi-nm": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf and picolibc-riscv64-unknown-elf",
+    "riscv64-unknown-elf-size": "binutils-riscv64-unknown-elf",
+    "riscv64-unknown-elf-nm": "binutils-riscv64-unknown-elf",
+    "qemu-system-riscv32": "qemu-system-misc",
 }
+
+
+def installed(program: str) -> bool:
+    """Whether a program is at hand."""
+    return shutil.which(program) is not None
 
 
 def require(program: str) -> str:

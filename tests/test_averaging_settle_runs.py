@@ -83,3 +83,34 @@ def test_counters_stay_finite_and_right_after_three_centuries() -> None:
         assert control.judge(0.1) is Verdict.GO_ON
     control.accept(1e-6, 0.01)
     assert all(math.isfinite(value) for value in control.state_dict().values())
+
+
+def _windows(control: Control, *, lr: float, away: float, count: int) -> list[float]:
+    """Rates at the ends of the windows in which gradients of length 1 point from the average past z by `away` steps."""
+    rates = []
+    for _ in range(count):
+        for _ in range(16):
+            step = control.step_size(lr, 1.0)
+            control.measure_drift(away * step, step, 1.0)
+            control.averaging_share()
+            verdict = control.judge(1.0)
+        assert verdict is Verdict.ACCEPT
+        control.accept(1e-3, lr)
+        rates.append(lr * control.scale)
+    return rates
+
+
+def test_a_rate_far_too_low_is_left_behind_within_a_few_windows() -> None:
+    control = Control(size=10.0)
+    assert _windows(control, lr=1e-6, away=1.0, count=4) == pytest.approx([8e-6, 64e-6, 512e-6, 4096e-6])
+    assert (control.age, control.path, control.energy, control.weight_sum) == (0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("lr", "away"), [(1e-6, -0.2), (100.0, 1.0)])
+def test_the_search_ends_once_z_wanders_or_distance_holds_the_step(lr: float, away: float) -> None:
+    control = Control(size=10.0)
+    _windows(control, lr=lr, away=away, count=1)
+    assert (control.age, control.path) == (16, 1e-3)
+    rates = _windows(control, lr=1e-6, away=1.0, count=1)
+    assert control.age == 32, "the average goes on, though z runs ahead later"
+    assert rates[0] <= 8.0 * max(lr, 1e-6)

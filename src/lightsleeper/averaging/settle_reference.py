@@ -87,12 +87,16 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
                 mean, variance = mean + c * (L - mean), (1 - c) * (variance + c * (L - mean) ** 2)
             if len(period) < SHARE * age:
                 continue
+            searching = D == 0.0
             D += float((x - anchor).norm())
             anchor = x
             P = sum(period) / len(period)
             best = P if best is None else min(best, P)
             h = H / HE if HE > 0 else 0.0
-            if lr > 2 * E / Q:
+            if searching and h < 0 and 0.99 * lr * Q < E:
+                lr *= 8
+                age, weights, D, G = 0, 0.0, 0.0, 0.0
+            elif lr > 2 * E / Q:
                 lr /= 2
             elif h < DRIFT:
                 lr *= min(8.0, max(1.2, 1 - h))

@@ -12,7 +12,9 @@ anchor::
 D is the path of the average, the sum of ``|x - a|`` over periods, and at least ``REACH |z|``. At the end of a period (a
 tenth of the steps so far) the average becomes the anchor, and *drift is held against spread*: while z runs ahead of x,
 gradients still point from the average past z, so ``-<g, x - z> / (e |g|^2)``, summed over the period, is negative; once
-z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows.
+z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows. Before the first period that counts,
+a rate that alone held every step, while z ran away from x, was far too low: it grows as much as it may and the average
+begins anew, so that nothing of the search for a rate stays in D, G and the average.
 
 Every window of 16 steps the mean loss is judged. Where it stands out, the weights go back to the anchor, and the anchor
 is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again, and
@@ -46,6 +48,8 @@ DRIFT = 0.4
 """Under this the rate grows; 1/2 is a walk about the average."""
 GROWTH = (1.2, 8.0)
 """Least and largest growth of the rate in a period."""
+ALONE = 0.99
+"""Share of what the rate asks for; steps that make more of it in a period were held by nothing else."""
 STANDS_OUT = 4.0
 """Standard deviations of window losses."""
 TOLERANCE = 2.0
@@ -170,12 +174,16 @@ class Control:
 
     def accept(self, moved: float, lr: float) -> None:
         """End a period whose average lies `moved` from the anchor before it."""
+        searching = self.path == 0.0
         self.path += moved
         mean = self.period_loss / self.period_losses
         if math.isnan(self.best) or mean < self.best:
             self.best = mean
         drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
-        if self.gradients > 0.0 and lr * self.scale > 2.0 * self.moved / self.gradients:
+        if searching and drift < 0.0 and self.moved > ALONE * lr * self.scale * self.gradients:
+            self.scale *= GROWTH[1]
+            self._begin_average()
+        elif self.gradients > 0.0 and lr * self.scale > 2.0 * self.moved / self.gradients:
             self.scale /= 2.0
         elif drift < DRIFT:
             self.scale *= min(GROWTH[1], max(GROWTH[0], 1.0 - drift))
@@ -190,11 +198,14 @@ class Control:
             self.restarts += 1
             self.best = mean
             self.tolerance *= 4.0
-            self.age, self.weight_sum, self.path, self.energy = 0, 0.0, 0.0, 0.0
+            self._begin_average()
         else:
             self.scale /= 2.0
         self._begin_period()
         return Verdict.PROBED
+
+    def _begin_average(self) -> None:
+        self.age, self.weight_sum, self.path, self.energy = 0, 0.0, 0.0, 0.0
 
     def _begin_period(self) -> None:
         self.period_loss, self.period_losses = 0.0, 0

@@ -181,6 +181,7 @@ def _settle_context() -> dict[str, Any]:
         "reach": c_float(settle_rule.REACH),
         "size": c_float(settle_rule.SIZE),
         "drift": c_float(settle_rule.DRIFT),
+        "alone": c_float(settle_rule.ALONE),
         "drift_every": DRIFT_EVERY,
         "least_growth": c_float(settle_rule.GROWTH[0]),
         "most_growth": c_float(settle_rule.GROWTH[1]),

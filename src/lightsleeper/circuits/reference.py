@@ -14,7 +14,6 @@ from lightsleeper.circuits.blocks import NeuralNetwork
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.rates import (
     CONTROL_RATE_HZ,
-    SUBSTEPS,
     frame_fraction,
     interpolation_taps,
     oversampling_for,
@@ -187,7 +186,9 @@ def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> di
     step_rate_hz = rate_hz * factor
     range_v, bank_range_v = frontend.process.range_v, bank.range_v(frontend.process)
     leak = frame_fraction(1.0 / (2.0 * math.pi * frontend.amplifier.corner_hz), rate_hz)
-    wide_v = interpolate(couple(microphone_v, leak=leak), interpolation_taps(factor * SUBSTEPS).astype(np.float64))
+    wide_v = couple(microphone_v, leak=leak)
+    for taps in interpolation_taps(factor):
+        wide_v = interpolate(wide_v, taps.astype(np.float64))
     amplified = frontend.amplifier.gain / bank_range_v * wide_v
     drive = mean_drive(amplified, clip=frontend.amplifier.clip_v / bank_range_v, points=16)
     substeps = substeps_for(np.asarray(bank.center_hz), step_rate_hz)

@@ -71,10 +71,10 @@ class FrontEndStream:
         self.hop = self.frame_samples * factor
         self.substeps = substeps_for(np.asarray(frontend.bank.center_hz), self.step_rate_hz)
         self.columns = Columns.of(rows, self.substeps)
-        self._taps = interpolation_taps(factor * SUBSTEPS)
-        self._history = np.zeros((rows, self._taps.shape[1] - 1), np.float32)
+        self._taps = interpolation_taps(factor)
+        self._histories = [np.zeros((rows, taps.shape[1] - 1), np.float32) for taps in self._taps]
         self._coupled = np.zeros(rows, np.float32)
-        self._tail = np.zeros((rows, len(self._taps)), np.float32)
+        self._tail = np.zeros((rows, SUBSTEPS), np.float32)
         self._samples_done = 0
         self._state = np.zeros((kernels.STATES, self.columns.width), np.float32)
         self._integral = np.zeros(rows, np.float32)
@@ -121,11 +121,12 @@ class FrontEndStream:
         """
         amplifier = self.frontend.amplifier
         # An odd number of cache lines: at a power of two all rows would fall into the same few places of the cache.
-        length = (samples_v.shape[1] * len(self._taps) // 32 * 2 + 3) * 16
+        substeps = samples_v.shape[1] // self.frame_samples * self.hop * SUBSTEPS
+        length = (substeps // 32 * 2 + 3) * 16
         drive = np.zeros((self.columns.drive_rows, length), np.float32)
-        amplify(
+        amplify(  # type: ignore[call-arg]  # numba's stub counts them wrongly
             samples_v,
-            self._taps,
+            *self._taps,
             np.full(self.rows, amplifier.gain / self._range_v, np.float32),
             np.full(self.rows, amplifier.clip_v / self._range_v, np.float32),
             np.full(self.rows, frame_fraction(1.0 / (2.0 * np.pi * amplifier.corner_hz), self.rate_hz), np.float32),
@@ -133,7 +134,7 @@ class FrontEndStream:
             self._input_seeds,
             self._samples_done,
             self.frame_samples,
-            self._history,
+            *self._histories,
             self._coupled,
             self._tail,
             drive,

@@ -33,8 +33,8 @@ def test_every_net_equals_the_reference(rms_v: float, tolerance: float) -> None:
 
 
 def test_shapes_and_times_of_the_nets() -> None:
-    nets = FRONTEND.simulate(np.zeros(1600), RATE_HZ)
-    frames, steps = 12, 12 * 128
+    nets = FRONTEND.simulate(np.zeros(1610), RATE_HZ)
+    frames, steps = 50, 50 * 32
     assert nets["time_s"].shape == (frames,)
     assert nets["time_s"][-1] == pytest.approx(frames / CONTROL_RATE_HZ)
     assert nets["filter"].shape == (3, steps)

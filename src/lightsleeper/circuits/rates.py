@@ -20,11 +20,10 @@ __all__ = [
     "substeps_for",
 ]
 
-CONTROL_RATE_HZ = 125.0
-"""Frames per second at which the network is simulated, on means of the envelopes over one frame (8 ms).
+CONTROL_RATE_HZ = 500.0
+"""Frames per second at which the network is simulated, on means of the envelopes over one frame (2 ms).
 
-Every time constant behind the envelopes is 5 ms or more. Read so coarsely, score and integral are off by up to 16 % and
-wakes come up to 3 ms early or late (docs/spice.md)."""
+Every time constant behind the envelopes is 5 ms or more."""
 _STEEP_TAPS, _STEEP_BETA = 64, 4.0
 """Interpolation next to the recording's band edge: 0.03 dB and images of -51 dB up to 0.46 of the sample rate, 0.06 dB
 and -43 dB up to 0.48, where resampled recordings end."""

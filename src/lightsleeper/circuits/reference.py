@@ -210,7 +210,9 @@ def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> di
     }
     hidden_v, score_v = network(np.concatenate(list(logs.values())).T, frontend.network, range_v=range_v)
     rise, fall = (frame_fraction(t, CONTROL_RATE_HZ) for t in (frontend.integrator.rise_s, frontend.integrator.fall_s))
-    integral_v = follower(score_v, rise, fall)
+    # Over a frame the score moves from its last value to its next; before the first one the neurons are at 0 V.
+    ends_v = np.concatenate([[range_v * math.tanh(frontend.network.output_bias_v / range_v)], score_v])
+    integral_v = follower((ends_v[1:] + ends_v[:-1]) / 2.0, rise, fall)
     return {
         **nets,
         **logs,

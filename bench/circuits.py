@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
+from scipy.signal.windows import tukey
 
 from lightsleeper.circuits import FilterBank, FrontEnd, FrontEndStream
 from lightsleeper.circuits.continuous import ground_truth, relative_error
@@ -37,6 +38,7 @@ def errors(frontend: FrontEnd, clip: Recording, level: float) -> NDArray[np.floa
     """NRMSE (4 nets, bands) of the clip's loudest quarter second, its rms at the filters `level` linear ranges."""
     loud = int(np.argmax(np.convolve(np.square(clip.samples), np.ones(EXCERPT), "valid")))
     sound = clip.samples[loud : loud + EXCERPT].astype(float)
+    sound *= tukey(EXCERPT, 64.0 / EXCERPT)  # an edge is no part of a band-limited sound
     range_v = frontend.bank.range_v(frontend.process)
     sound *= level * range_v / frontend.amplifier.gain / np.sqrt(np.mean(np.square(sound)))
     padded = np.concatenate([np.zeros(256), sound, np.zeros(512)])

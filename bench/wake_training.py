@@ -25,7 +25,14 @@ from lightsleeper.design.material import Material, gather
 from lightsleeper.design.spec import Spec
 from lightsleeper.design.streams import decide, make_streams, streams_of
 from lightsleeper.detection import Stream, operating_curve
-from lightsleeper.learning import NetworkSettings, WakeNetwork, Windows, cut_windows, scene_envelopes
+from lightsleeper.learning import (
+    TRAINING_RATE_HZ,
+    NetworkSettings,
+    WakeNetwork,
+    Windows,
+    cut_windows,
+    scene_envelopes,
+)
 from lightsleeper.learning.training import fit
 from lightsleeper.learning.wake_stage import network_task
 from lightsleeper.recordings import Scene
@@ -80,7 +87,7 @@ def prepare(fold: int, spec: Spec) -> tuple[FrontEnd, Fold]:
 def recalls(frontend: FrontEnd, fold: Fold, foreign_per_hour: float) -> list[float]:
     """Recall on the fold's streams at the lowest threshold that keeps each budget, searched from the top."""
     values = decide(frontend, fold.envelopes_v, rate_hz=fold.scenes[0].rate_hz)
-    streams: list[Stream] = streams_of(fold.scenes, values)
+    streams: list[Stream] = streams_of(fold.scenes, values, frame_rate_hz=TRAINING_RATE_HZ)
     curve = operating_curve(
         streams[: fold.dense],
         streams[fold.dense :],

@@ -27,10 +27,11 @@ from lightsleeper.design.first_stage import decision_of
 from lightsleeper.design.material import gather
 from lightsleeper.design.measure import as_pulses
 from lightsleeper.design.second_stage import are_true, wakes_of, woken_windows
-from lightsleeper.design.streams import make_streams, scores, streams_of
+from lightsleeper.design.streams import make_streams, streams_of
 from lightsleeper.detection import Decision, Stream, evaluate
 from lightsleeper.device import Rule, StateFile, TrainerLibrary, build_library
 from lightsleeper.errors import InputError
+from lightsleeper.learning import scene_scores
 from lightsleeper.learning.second_stage import pictures_of
 from lightsleeper.recordings import Recording
 
@@ -79,7 +80,7 @@ def live(design: Design, recordings: Sequence[Recording], *, hours: float, seed:
     """Let the first stage listen to hours of streams of these recordings."""
     streams = make_streams(recordings, design.spec, dense_hours=hours, floor_hours=0.25, seed=seed)
     scenes = [*streams.dense, *streams.floor]
-    heard = streams_of(scenes, scores(design.frontend, scenes, noise_seed=seed))
+    heard = streams_of(scenes, scene_scores(design.frontend, scenes, noise_seed=seed))
     times_s = wakes_of(heard, decision_of(design.frontend))
     windows = woken_windows(scenes, times_s, design.spec)
     return Woken(

@@ -50,9 +50,38 @@ def test_traces_of_chunks_join_to_the_trace_of_the_whole() -> None:
 
 def test_samples_short_of_a_frame_wait_for_the_next_call() -> None:
     stream = _stream(make_frontend(), None)
-    assert stream.frame_samples == 128
-    assert stream.process(VOLTS[:, :127]).shape == (2, 0)
-    assert stream.process(VOLTS[:, 127:129]).shape == (2, 1)
+    assert stream.frame_samples == 32
+    assert stream.process(VOLTS[:, :31]).shape == (2, 0)
+    assert stream.process(VOLTS[:, 31:33]).shape == (2, 1)
+
+
+def test_longer_frames_hold_the_means_of_shorter_ones_and_the_same_circuit() -> None:
+    """A quarter of the frames: envelopes are the means, score and integral are the same waveforms."""
+    frontend = FRONTENDS["oversampled"]
+    fine = _stream(frontend, None)
+    coarse = FrontEndStream(frontend, rows=2, rate_hz=RATE_HZ, frame_rate_hz=fine.frame_rate_hz / 4)
+    sound = noise_bursts(2, 16_000)
+    nets, quarter = fine.trace(sound), coarse.trace(sound)
+    np.testing.assert_allclose(quarter["time_s"], nets["time_s"][3::4], rtol=1e-6)
+    means = nets["fast"].reshape(2, 3, -1, 4).mean(axis=-1)
+    np.testing.assert_allclose(quarter["fast"], means, rtol=1e-4, atol=1e-7)
+    for net, share in (("score", 0.2), ("integral", 0.1)):
+        fine_v = nets[net][:, 3::4]
+        assert np.sqrt(np.mean((quarter[net] - fine_v) ** 2)) < share * fine_v.std(), net
+
+
+def test_the_integrator_takes_the_score_as_straight_lines() -> None:
+    """A ramp of the score: the integral follows a time constant later, not half a frame less."""
+    frontend = make_frontend()
+    stream = _stream(frontend, None, 1)
+    tau_s, slope_v_per_s = frontend.integrator.rise_s, 0.5
+    time_s = np.arange(1, 400) / stream.frame_rate_hz
+    ramp_v = (slope_v_per_s * time_s).astype(np.float32)[None]
+    settled = time_s > 5.0 * tau_s
+    expected = slope_v_per_s * (time_s - tau_s)
+    np.testing.assert_allclose(
+        stream.integrate(ramp_v)[0][settled], expected[settled], atol=0.01 * slope_v_per_s * tau_s
+    )
 
 
 @pytest.mark.parametrize("rows", [2, 7, 42])
@@ -103,7 +132,7 @@ def test_network_inputs_are_ordered_by_kind_then_band_and_rows_apart() -> None:
 def test_stream_refuses_too_many_columns_and_odd_rates() -> None:
     with pytest.raises(InputError, match="exceed 128 columns"):
         FrontEndStream(make_frontend(), rows=43, rate_hz=RATE_HZ)
-    with pytest.raises(InputError, match="multiple of 125 Hz"):
+    with pytest.raises(InputError, match="multiple of 500 Hz"):
         FrontEndStream(make_frontend((300.0, 1000.0)), rows=1, rate_hz=22_050.0)
 
 

@@ -12,8 +12,9 @@ import pytest
 from design_run import WAKE, TinyRun, repeated_run, shuffled, tiny_material, tiny_run, tiny_spec
 from lightsleeper.design import Silent, load_design, load_spec
 from lightsleeper.design.first_stage import design_first_stage
-from lightsleeper.design.streams import make_streams, scores, streams_of
+from lightsleeper.design.streams import make_streams, streams_of
 from lightsleeper.detection import Stream, wilson_interval
+from lightsleeper.learning import scene_scores
 from lightsleeper.report.values import format_value, resolve
 
 pytestmark = pytest.mark.slow
@@ -279,7 +280,7 @@ def separation(streams: list[Stream]) -> float:
 
 def heard_on_test(frontend: Any, recordings: Any) -> list[Stream]:
     scenes = make_streams(recordings, tiny_spec(), dense_hours=0.3, floor_hours=0.1, seed=5).dense
-    return streams_of(scenes, scores(frontend, scenes, noise_seed=5))
+    return streams_of(scenes, scene_scores(frontend, scenes, noise_seed=5))
 
 
 def test_true_labels_are_learnt(tiny: TinyRun, summary: dict[str, Any]):

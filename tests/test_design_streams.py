@@ -15,10 +15,9 @@ from lightsleeper.design.streams import (
     StreamSet,
     decide,
     make_streams,
-    scores,
     streams_of,
 )
-from lightsleeper.learning import initial_frontend, scene_envelopes
+from lightsleeper.learning import TRAINING_RATE_HZ, initial_frontend, scene_envelopes, scene_scores
 from lightsleeper.recordings import Recording, Scene, synthetic_recordings
 
 SHORT_S = 60.0
@@ -106,22 +105,24 @@ def test_a_longer_request_keeps_the_scenes_before():
 def test_scores_are_a_voltage_for_each_control_frame():
     scenes = mixed(dense_hours=2 * SHORT_S / 3600).dense
     told: list[int] = []
-    rows = scores(network(), scenes, noise_seed=1, report=told.append)
+    rows = scene_scores(network(), scenes, noise_seed=1, report=told.append)
     assert [row.shape for row in rows] == [(round(SHORT_S * CONTROL_RATE_HZ),)] * 2
     assert told == [2]
     assert all(np.isfinite(row).all() and row.std() > 1e-3 for row in rows)
-    again = scores(network(), scenes, noise_seed=1)
+    again = scene_scores(network(), scenes, noise_seed=1)
     assert all(np.array_equal(row, other) for row, other in zip(rows, again, strict=True))
-    assert not np.array_equal(rows[0], scores(network(), scenes, noise_seed=2)[0])
+    assert not np.array_equal(rows[0], scene_scores(network(), scenes, noise_seed=2)[0])
 
 
 def test_deciding_on_envelopes_is_hearing_the_scene():
     scenes = list(mixed().dense)
     envelopes = scene_envelopes(network(), scenes, noise_seed=5)
-    heard = scores(network(), scenes, noise_seed=5)
-    decided = decide(network(), envelopes, rate_hz=SPEC.scene.rate_hz)
-    assert len(decided) == 1
-    np.testing.assert_allclose(decided[0], heard[0], atol=2e-3 * np.abs(heard[0]).max())
+    (heard,) = scene_scores(network(), scenes, noise_seed=5)
+    (decided,) = decide(network(), envelopes, rate_hz=SPEC.scene.rate_hz)
+    every = round(CONTROL_RATE_HZ / TRAINING_RATE_HZ)
+    assert len(heard) == every * len(decided)
+    # Training takes the same circuit in longer frames.
+    assert np.sqrt(np.mean((decided - heard[every - 1 :: every]) ** 2)) < 0.1 * heard.std()
 
 
 def test_streams_carry_scores_and_events():
@@ -136,5 +137,7 @@ def test_streams_carry_scores_and_events():
     assert dense.duration_s == floor.duration_s == SHORT_S
     assert floor.onsets_s.size == 0
     np.testing.assert_array_equal(floor.scores, values[1])
+    (slower,) = streams_of(scenes[:1], [values[0][::4]], frame_rate_hz=CONTROL_RATE_HZ / 4)
+    assert slower.duration_s == SHORT_S
     with pytest.raises(ValueError, match="zip"):
         streams_of(scenes, values[:1])

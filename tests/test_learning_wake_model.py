@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from example_frontend import RATE_HZ, make_frontend, noise_bursts
-from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.circuits import FrontEnd, FrontEndStream
+from lightsleeper.learning import TRAINING_RATE_HZ
 from lightsleeper.learning.wake_model import LIMITS_S, WakeNetwork, initial_frontend
 
 FRONTEND = make_frontend()
@@ -30,7 +31,7 @@ def _network(seed: int = 0) -> WakeNetwork:
 def _circuit_scores(frontend: FrontEnd, envelopes_v: NDArray[np.float32]) -> NDArray[np.float32]:
     """Integrator voltages (rows, frames) of the stream."""
     rows = len(envelopes_v)
-    stream = FrontEndStream(frontend, rows=rows, rate_hz=RATE_HZ)
+    stream = FrontEndStream(frontend, rows=rows, rate_hz=RATE_HZ, frame_rate_hz=TRAINING_RATE_HZ)
     columns = envelopes_v.transpose(1, 2, 0, 3).reshape(envelopes_v.shape[1], 3, -1)
     return stream.decide(stream.compress(np.ascontiguousarray(columns)))
 
@@ -44,7 +45,7 @@ def test_installed_network_gives_the_modules_scores(seed: int) -> None:
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     network.clamp()
-    lead = 5 * round(CONTROL_RATE_HZ)
+    lead = 5 * round(TRAINING_RATE_HZ)
     body = _envelopes(seed=seed + 10)
     envelopes_v = np.concatenate([np.repeat(body[:, :1], lead, axis=1), body], axis=1)
     expected = network(torch.from_numpy(body)).detach().numpy()
@@ -57,12 +58,13 @@ def test_installed_network_runs_in_the_whole_stage() -> None:
     """From volts at the microphone: envelopes of the stream into the module, against the stream's own integral."""
     volts = noise_bursts(1, 16_000)
     volts[:, 8000:] *= 0.2
-    outputs, _ = FrontEndStream(FRONTEND, rows=1, rate_hz=RATE_HZ).envelopes(volts)
+    setting = {"rows": 1, "rate_hz": RATE_HZ, "frame_rate_hz": TRAINING_RATE_HZ}
+    outputs, _ = FrontEndStream(FRONTEND, **setting).envelopes(volts)
     network = WakeNetwork(FRONTEND, outputs[None, 30:], seed=1)
     with torch.no_grad():
         network.log_neuron_s.fill_(math.log(0.02))
     installed = network.install(FRONTEND)
-    integral_v = FrontEndStream(installed, rows=1, rate_hz=RATE_HZ).process(volts)[0]
+    integral_v = FrontEndStream(installed, **setting).process(volts)[0]
     expected = network(torch.from_numpy(outputs[None])).detach().numpy()[0]
     np.testing.assert_allclose(integral_v[60:] / FRONTEND.process.range_v, expected[60:], atol=2e-4)
 

@@ -10,10 +10,12 @@ from lightsleeper.learning.windows import (
     LEAD_S,
     LISTEN_S,
     MOST_ROWS,
+    TRAINING_RATE_HZ,
     Windows,
     cut_windows,
     floor_of,
     scene_envelopes,
+    scene_scores,
     training_scenes,
 )
 from lightsleeper.recordings import Recording, Scene, SceneEvent, SceneSettings
@@ -80,7 +82,7 @@ def _noise_scene(seed: int, samples: int = 3200) -> Scene:
     return Scene(pressure_pa.astype(np.float32), RATE_HZ, ())
 
 
-def test_scene_envelopes_are_those_of_the_stream_in_groups() -> None:
+def test_envelopes_and_scores_of_scenes_are_those_of_the_stream_in_groups() -> None:
     frontend = make_frontend()
     scenes = [_noise_scene(seed) for seed in range(MOST_ROWS + 1)]
     counts: list[int] = []
@@ -90,9 +92,13 @@ def test_scene_envelopes_are_those_of_the_stream_in_groups() -> None:
     volts = np.stack([s.pressure_pa for s in scenes]) * np.float32(frontend.microphone.sensitivity_v_per_pa)
     for index, rows in enumerate((slice(0, MOST_ROWS), slice(MOST_ROWS, None))):
         part = volts[rows]
-        stream = FrontEndStream(frontend, rows=len(part), rate_hz=RATE_HZ, noise_seed=3 + index)
+        setting = {"rows": len(part), "rate_hz": RATE_HZ, "noise_seed": 3 + index}
+        stream = FrontEndStream(frontend, **setting, frame_rate_hz=TRAINING_RATE_HZ)
         expected = stream.envelopes(part)[0].reshape(25, 3, len(part), 3).transpose(2, 0, 1, 3)
         np.testing.assert_array_equal(envelopes_v[rows], expected)
+        # What is measured runs at the rate of the simulation, with the same noise.
+        integral_v = FrontEndStream(frontend, **setting).process(part)
+        np.testing.assert_array_equal(scene_scores(frontend, scenes[rows], noise_seed=3 + index), integral_v)
     assert not np.array_equal(scene_envelopes(frontend, scenes[:1], noise_seed=4), envelopes_v[:1])
 
 

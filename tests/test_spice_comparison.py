@@ -89,6 +89,9 @@ def test_wakes_are_where_the_line_crosses_and_only_after_it_fell_below_the_hyste
     comparator = Comparator(threshold_v=1.0, hysteresis_v=0.4)
     voltage = np.array([0.0, 2.0, 0.8, 2.0, 0.5, 1.5])
     np.testing.assert_allclose(crossings_s(np.arange(6.0), voltage, comparator), [0.5, 4.5])
+    np.testing.assert_allclose(
+        crossings_s(np.arange(5.0), voltage[1:], comparator), [3.5], err_msg="high from the start"
+    )
     assert crossings_s(np.arange(6.0), voltage - 2.0, comparator).size == 0
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,20 @@ import soundfile
 
 from design_run import TinyRun, tiny_run
 from example_frontend import RATE_HZ, make_frontend, noise_bursts
-from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits import Comparator, FrontEnd
+from lightsleeper.circuits.rates import input_delay_s
 from lightsleeper.circuits.spice import Row, Verification, run_ngspice, verification, verify_frontend
-from lightsleeper.circuits.spice.chain import comparator_rows, simulate_decision
+from lightsleeper.circuits.spice.chain import chain_rows, comparator_rows, simulate_decision
 from lightsleeper.circuits.spice.excerpt import SOURCE, loudest_excerpt
 from lightsleeper.circuits.spice.netlist import circuit, first_stage
 from lightsleeper.circuits.spice.small_signal import ac_rows, noise_rows, operating_point_rows
-from lightsleeper.circuits.spice.transient import simulate_band
+from lightsleeper.circuits.spice.transient import bank_rows, simulate_band, simulate_settled
 from lightsleeper.cli import run
 from lightsleeper.design import Silent
 from lightsleeper.errors import InputError
+from lightsleeper.recordings import read_recording
 
-FRONTEND = make_frontend((300.0, 1000.0))
+FRONTEND = make_frontend((300.0, 4500.0))
 
 
 def by_analysis(rows: list[Row]) -> dict[str, Row]:
@@ -35,16 +38,17 @@ def test_rest_is_that_of_the_simulator() -> None:
     assert row.error < 0.01
 
 
-def test_ac_of_the_equations_is_exact_and_that_of_the_simulator_close_in_low_bands() -> None:
-    rows, (overlay,) = ac_rows(FRONTEND, RATE_HZ)
+@pytest.mark.parametrize("centers_hz", [(300.0, 4500.0), (1000.0, 7000.0)])
+def test_ac_of_the_equations_is_exact_and_that_of_the_simulator_within_its_limit(centers_hz: tuple[float, ...]) -> None:
+    rows, (overlay,) = ac_rows(make_frontend(centers_hz), RATE_HZ)
     assert [row.block.split(",")[0] for row in rows] == ["band-pass equations", "band-pass"]
     assert rows[0].error < 1e-3
-    assert rows[1].by_band["300 Hz"] < 0.3
+    assert rows[1].error < rows[1].limit == 0.1
     assert len(overlay.curves) == 4
 
 
 def test_ac_sees_a_simulator_whose_bands_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    shifted = make_frontend((303.0, 1010.0))
+    shifted = make_frontend((303.0, 4545.0))
     monkeypatch.setattr(FrontEnd, "simulate", lambda self, *given, **named: SIMULATE(shifted, *given, **named))
     rows, _ = ac_rows(FRONTEND, RATE_HZ)
     assert rows[0].passed
@@ -55,8 +59,9 @@ def test_ac_sees_a_simulator_whose_bands_lie_elsewhere(monkeypatch: pytest.Monke
 SIMULATE = FrontEnd.simulate
 
 
-def test_noise_of_the_simulator_is_that_of_ngspice() -> None:
-    rows = noise_rows(FRONTEND, RATE_HZ)
+@pytest.mark.parametrize("centers_hz", [(300.0, 1000.0), (7000.0,)])
+def test_noise_of_the_simulator_is_that_of_ngspice(centers_hz: tuple[float, ...]) -> None:
+    rows = noise_rows(make_frontend(centers_hz), RATE_HZ)
     assert [row.block.split(",")[0] for row in rows] == ["band-pass", "amplifier and band-pass"]
     assert all(row.passed for row in rows)
 
@@ -75,11 +80,11 @@ def test_the_halves_of_the_stage_are_the_whole() -> None:
     text = excerpt.source_text(FRONTEND.amplifier, -20.0)
     bands = [simulate_band(FRONTEND, number, text, excerpt.duration_s) for number in (1, 2)]
     halves = simulate_decision(FRONTEND, bands, excerpt.duration_s)
-    analysis = f".tran 5u {excerpt.duration_s} 0 5u uic\n.save v(score) v(integral) v(band2) v(slow2)"
+    analysis = f".tran 5u {excerpt.duration_s} 0 5u\n.save v(score) v(integral) v(band2) v(slow2)"
     netlist = circuit("whole", first_stage(FRONTEND, noise=False), SOURCE, analysis)
     (whole,) = run_ngspice(netlist, files={"microphone.txt": text})
     time_s = whole.real("time")
-    np.testing.assert_allclose(bands[1].at("band", time_s), whole.real("v(band2)"), atol=5e-5)
+    np.testing.assert_allclose(bands[1].at("band", time_s), whole.real("v(band2)"), atol=1e-4)
     np.testing.assert_allclose(bands[1].at("slow", time_s), whole.real("v(slow2)"), atol=5e-5)
     np.testing.assert_allclose(halves.at("score", time_s), whole.real("v(score)"), atol=1e-4)
     np.testing.assert_allclose(halves.at("integral", time_s), whole.real("v(integral)"), atol=5e-5)
@@ -89,8 +94,12 @@ def test_the_halves_of_the_stage_are_the_whole() -> None:
 def test_a_whole_verification(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "EXCERPT_S", 0.04)
     monkeypatch.setattr(verification, "TRANSISTOR_EXCERPT_S", 0.01)
-    samples = noise_bursts(1, 8000)[0]
-    found = verify_frontend(FRONTEND, samples, RATE_HZ, progress=Silent(), levels_db=(-20.0,), workers=1)
+    # Recordings end at 0.48 of their rate, as far as the simulator's interpolation is flat.
+    spectrum = np.fft.rfft(noise_bursts(1, 8000)[0])
+    spectrum[np.fft.rfftfreq(8000) > 0.48] = 0.0
+    samples = np.fft.irfft(spectrum)
+    frontend = make_frontend((300.0, 1000.0, 4500.0), comparator=Comparator(threshold_v=0.02))
+    found = verify_frontend(frontend, samples, RATE_HZ, progress=Silent(), levels_db=(-20.0,), workers=1)
     assert found.engine.startswith("ngspice-")
     kinds = {(row.level, row.analysis) for row in found.rows}
     analyses = ("operating point", "AC", "noise", "transient -20 dB")
@@ -98,12 +107,38 @@ def test_a_whole_verification(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = {row.block.split(",")[0] for row in found.rows}
     assert blocks >= {"band-pass", "fast envelope", "slow envelope", "floor envelope", "network", "integrator"}
     assert blocks >= {"whole chain", "comparator", "five-transistor band-pass", "wide-range band-pass"}
-    assert all(row.passed for row in found.rows if row.level == "transistor")
+    assert [row for row in found.rows if not row.passed] == []
     assert all(np.isfinite(row.error) for row in found.rows)
-    assert len(found.overlays) == 1 + 3 + 2 * 3
+    assert len(found.overlays) == 1 + 3 + 2 * 4
     assert found.conditions["excerpt_s"] == pytest.approx(0.04)
     assert min(found.conditions["naive_percent"].values()) > 1.0
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif("LIGHTSLEEPER_DATA" not in os.environ, reason="LIGHTSLEEPER_DATA names no folder of recordings")
+def test_real_glass_is_followed_to_the_decision_within_every_limit() -> None:
+    """From quiet to clipping: band-pass, envelopes, score, integral, and the time of the decision to 1 ms."""
+    folder = Path(os.environ["LIGHTSLEEPER_DATA"]) / "household_sounds" / "glass_breaking"
+    clip = read_recording(
+        folder / "1-20133-A-39.flac", rate_hz=16_000, label="", source="glass", fold=None, file="glass"
+    )
+    frontend = make_frontend((300.0, 1500.0, 7000.0), comparator=Comparator(threshold_v=0.02))
+    excerpt = loudest_excerpt(clip.samples, RATE_HZ, duration_s=0.08)
+    delay_s = input_delay_s(RATE_HZ, 2)
+    for level_db in (-40.0, 0.0):
+        volts, text = (
+            excerpt.microphone_v(frontend.amplifier, level_db),
+            excerpt.source_text(frontend.amplifier, level_db),
+        )
+        simulated = simulate_settled(frontend, volts, RATE_HZ)
+        spice = [simulate_band(frontend, number, text, excerpt.duration_s) for number in (1, 2, 3)]
+        decision = simulate_decision(frontend, spice, excerpt.duration_s)
+        rows = bank_rows(frontend, level_db, simulated, spice, delay_s)
+        rows += chain_rows(frontend, level_db, simulated, decision, delay_s)
+        assert {row.unit for row in rows} == {"%", "ms"}
+        assert [row for row in rows if not row.passed] == []
 
 
 def test_a_recording_that_is_none_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

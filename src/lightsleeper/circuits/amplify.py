@@ -5,10 +5,8 @@ import numpy as np
 
 from lightsleeper.circuits.simd import NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32
 
-__all__ = ["LOOKAHEAD", "add_input_noise", "amplify"]
+__all__ = ["add_input_noise", "amplify"]
 
-LOOKAHEAD = 2
-"""Substeps by which the mean over a substep lags, since its cubic needs the sample after."""
 _QUIET = 1.0
 """Amplitude in linear ranges up to which a frame's drive is smooth enough for four points a substep."""
 _POINTS = 16
@@ -35,24 +33,36 @@ def add_input_noise(samples: Float32, scale: np.float32, seed: np.uint32, first:
 
 
 @jit
-def _interpolate(line: Float32, taps: Float32, wide: Float32) -> None:
-    """Polyphase interpolation of `line` (n - 1 + T,) into `wide`, a line of 1 + T a phase, from the second on.
+def _interpolate(line: Float32, taps: Float32, lead: int, wide: Float32) -> None:
+    """Polyphase interpolation of `line` (n - 1 + T,) into `wide`, a line of `lead` + T a phase, behind its lead.
 
-    Eight taps at a time, because the loop is bound by loads and stores.
+    Eight taps at a time, because the loop is bound by loads and stores; where all eight are zero, none.
     """
     phases, count = taps.shape
     steps = line.size - count + 1
+    stride = lead + steps
     for phase in range(phases):
-        out = wide[phase * (steps + 1) + 1 : (phase + 1) * (steps + 1)]
+        out = wide[phase * stride + lead : (phase + 1) * stride]
+        start = f32(0.0)
         for j in range(0, count, 8):
+            if not taps[phase, j : j + 8].any():
+                continue
             a, b, c, d = taps[phase, j], taps[phase, j + 1], taps[phase, j + 2], taps[phase, j + 3]
             e, f, g, h = taps[phase, j + 4], taps[phase, j + 5], taps[phase, j + 6], taps[phase, j + 7]
             part = line[count - 8 - j : count - 1 - j + steps]
-            start = f32(j > 0)
             for t in range(steps):
                 early = (a * part[t + 7] + b * part[t + 6]) + (c * part[t + 5] + d * part[t + 4])
                 late = (e * part[t + 3] + f * part[t + 2]) + (g * part[t + 1] + h * part[t])
                 out[t] = start * out[t] + (early + late)
+            start = f32(1.0)
+
+
+@jit
+def _shift(line: Float32, kept: int) -> None:
+    """Move the last `kept` values to the front; forward, since source and target overlap where a frame is short."""
+    ahead = line.size - kept
+    for i in range(kept):
+        line[i] = line[ahead + i]
 
 
 @inline
@@ -117,6 +127,7 @@ def _mean_drive(wide: Float32, phases: int, clip: np.float32, current: Float32, 
 def amplify(
     input_v: Float32,
     taps: Float32,
+    finer_taps: Float32,
     gain: Float32,
     clip: Float32,
     leak: Float32,
@@ -125,6 +136,7 @@ def amplify(
     first: int,
     frame: int,
     history: Float32,
+    finer_history: Float32,
     state: Float32,
     tail: Float32,
     drive: Float32,
@@ -137,7 +149,8 @@ def amplify(
 
     Args:
         input_v: (B, T) microphone voltage, T a multiple of `frame`.
-        taps: (phases, n) polyphase interpolation filter, n a multiple of 8; phases is substeps per sample.
+        taps: (factor, n) polyphase filter from the samples to the steps, n a multiple of 8.
+        finer_taps: (phases, m) from there to the substeps, of which a step has `phases`, m a multiple of 8.
         gain: (B,) gain from the input to the transconductors' linear range, 1/V.
         clip: (B,) output swing of the amplifier in linear ranges.
         leak: (B,) fraction per sample by which the AC coupling follows the input.
@@ -146,24 +159,30 @@ def amplify(
         first: index of the first sample since the stream began.
         frame: samples per frame.
         history: (B, n - 1) last coupled inputs, updated in place.
+        finer_history: (B, m - 1) last of them interpolated to the steps, updated in place.
         state: (B,) AC-coupling state, updated in place.
         tail: (B, phases) last interpolated inputs, updated in place.
-        drive: (>= B, >= T * phases) written, in units of the tail current.
+        drive: (>= B, >= T * factor * phases) written, in units of the tail current.
     """
-    rows, steps = input_v.shape
-    phases, count = taps.shape
+    rows, samples = input_v.shape
+    factor, count = taps.shape
+    phases, finer_count = finer_taps.shape
+    steps = frame * factor
     scale = f32(noise_v) * NOISE_UNIT * f32(np.sqrt(0.5))
-    line = np.empty(frame + count - 1, dtype=np.float32)
-    wide = np.zeros(phases * (1 + frame), dtype=np.float32)
+    line = np.empty(count - 1 + frame, dtype=np.float32)
+    finer = np.empty(finer_count - 1 + steps, dtype=np.float32)
+    between = np.zeros(steps, dtype=np.float32)
+    wide = np.zeros(phases * (1 + steps), dtype=np.float32)
     current = np.empty_like(wide)
-    mean = np.empty(phases * frame, dtype=np.float32)
+    mean = np.empty(phases * steps, dtype=np.float32)
     for row in range(rows):
         rate = leak[row]
         slope = gain[row] * (f32(1.0) - f32(0.5) * rate)
         coupled = state[row]
         line[: count - 1] = history[row]
-        wide[:: 1 + frame] = tail[row]
-        for begin in range(0, steps, frame):
+        finer[: finer_count - 1] = finer_history[row]
+        wide[:: 1 + steps] = tail[row]
+        for begin in range(0, samples, frame):
             fresh = line[count - 1 :]
             fresh[:] = input_v[row, begin : begin + frame]
             if noise_v > 0:
@@ -172,17 +191,22 @@ def amplify(
                 v = fresh[t] - coupled
                 coupled += rate * v
                 fresh[t] = slope * v
-            _interpolate(line, taps, wide)
+            _interpolate(line, taps, 0, between)
+            at_steps = finer[finer_count - 1 :]
+            for phase in range(factor):
+                for t in range(frame):
+                    at_steps[t * factor + phase] = between[phase * frame + t]
+            _interpolate(finer, finer_taps, 1, wide)
             _mean_drive(wide, phases, clip[row], current, mean)
-            out = drive[row, begin * phases :]
-            for t in range(frame):
+            out = drive[row, begin * factor * phases :]
+            for t in range(steps):
                 for phase in range(phases):
-                    out[t * phases + phase] = mean[phase * frame + t]
-            # Forward, since source and target overlap where a frame is short.
-            for i in range(count - 1):
-                line[i] = line[frame + i]
+                    out[t * phases + phase] = mean[phase * steps + t]
+            _shift(line, count - 1)
+            _shift(finer, finer_count - 1)
             for phase in range(phases):
-                wide[phase * (1 + frame)] = wide[phase * (1 + frame) + frame]
+                wide[phase * (1 + steps)] = wide[phase * (1 + steps) + steps]
         state[row] = coupled
         history[row] = line[: count - 1]
-        tail[row] = wide[:: 1 + frame]
+        finer_history[row] = finer[: finer_count - 1]
+        tail[row] = wide[:: 1 + steps]

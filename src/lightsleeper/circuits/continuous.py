@@ -1,7 +1,7 @@
 """The first stage in continuous time as ground truth: float64, exact tanh, Runge-Kutta of order four on a fine grid.
 
-Nothing of the compiled loops is shared but the interpolation filter, which says what the recording is between its
-samples. Sections are those of the analog circuits reference.
+Nothing of the compiled loops is shared: between its samples the recording is what the sampling theorem says. Sections
+are those of the analog circuits reference.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -12,12 +12,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits.amplify import LOOKAHEAD
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.rates import (
     SUBSTEPS,
     frame_fraction,
-    interpolation_taps,
+    input_delay_s,
     output_instant,
     oversampling_for,
     substeps_for,
@@ -57,12 +56,16 @@ def ground_truth(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> G
     grid_hz = rate_hz * phases * FINENESS
     range_v = frontend.bank.range_v(frontend.process)
     clip = frontend.amplifier.clip_v / range_v
-    amplified = frontend.amplifier.gain / range_v * _between_samples(_coupled(microphone_v, rate_hz, frontend), phases)
+    amplified = (
+        frontend.amplifier.gain
+        / range_v
+        * _between_samples(_coupled(microphone_v, rate_hz, frontend), phases * FINENESS)
+    )
     drive = np.tanh(clip * np.tanh(amplified / clip))
     steps = len(microphone_v) * factor
     per_step = SUBSTEPS * FINENESS
-    # The interpolation filter's delay is in the fine grid as well; the kernel's means come later still.
-    instants = np.arange(steps) * per_step - LOOKAHEAD * FINENESS
+    # The kernel's input comes late by a known time.
+    instants = np.arange(steps) * per_step - round(input_delay_s(rate_hz, factor) * grid_hz)
     bank, times_s = frontend.bank, frontend.envelopes.times_s()
     heard = output_instant(substeps_for(np.asarray(frontend.bank.center_hz), rate_hz * factor))
     waves: list[list[Float64]] = [[], [], [], []]
@@ -84,15 +87,12 @@ def _coupled(microphone_v: Float64, rate_hz: float, frontend: FrontEnd) -> Float
     return np.fft.irfft(np.fft.rfft(microphone_v, length) * ratio / (1.0 + ratio), length)[: len(microphone_v)]
 
 
-def _between_samples(samples: Float64, phases: int) -> Float64:
-    """The recording on the fine grid: by the kernel's filter to its substeps, from there by the spectrum."""
-    stuffed = np.zeros(len(samples) * phases)
-    stuffed[::phases] = samples
-    wide = np.convolve(stuffed, interpolation_taps(phases).astype(np.float64).T.reshape(-1))[: len(stuffed)]
-    spectrum = np.fft.rfft(wide)
-    padded = np.zeros(len(wide) * FINENESS // 2 + 1, dtype=complex)
-    padded[: len(spectrum)] = FINENESS * spectrum
-    return np.fft.irfft(padded, len(wide) * FINENESS)
+def _between_samples(samples: Float64, points: int) -> Float64:
+    """The recording at `points` a sample, band-limited to half its rate."""
+    spectrum = np.fft.rfft(samples)
+    padded = np.zeros(len(samples) * points // 2 + 1, dtype=complex)
+    padded[: len(spectrum)] = points * spectrum
+    return np.fft.irfft(padded, len(samples) * points)
 
 
 def _at(wave: Float64, instants: NDArray[np.int64]) -> Float64:

@@ -14,7 +14,6 @@ from lightsleeper.circuits.blocks import NeuralNetwork
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.rates import (
     CONTROL_RATE_HZ,
-    SUBSTEPS,
     frame_fraction,
     interpolation_taps,
     oversampling_for,
@@ -187,7 +186,9 @@ def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> di
     step_rate_hz = rate_hz * factor
     range_v, bank_range_v = frontend.process.range_v, bank.range_v(frontend.process)
     leak = frame_fraction(1.0 / (2.0 * math.pi * frontend.amplifier.corner_hz), rate_hz)
-    wide_v = interpolate(couple(microphone_v, leak=leak), interpolation_taps(factor * SUBSTEPS).astype(np.float64))
+    wide_v = couple(microphone_v, leak=leak)
+    for taps in interpolation_taps(factor):
+        wide_v = interpolate(wide_v, taps.astype(np.float64))
     amplified = frontend.amplifier.gain / bank_range_v * wide_v
     drive = mean_drive(amplified, clip=frontend.amplifier.clip_v / bank_range_v, points=16)
     substeps = substeps_for(np.asarray(bank.center_hz), step_rate_hz)
@@ -209,7 +210,9 @@ def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> di
     }
     hidden_v, score_v = network(np.concatenate(list(logs.values())).T, frontend.network, range_v=range_v)
     rise, fall = (frame_fraction(t, CONTROL_RATE_HZ) for t in (frontend.integrator.rise_s, frontend.integrator.fall_s))
-    integral_v = follower(score_v, rise, fall)
+    # Over a frame the score moves from its last value to its next; before the first one the neurons are at 0 V.
+    ends_v = np.concatenate([[range_v * math.tanh(frontend.network.output_bias_v / range_v)], score_v])
+    integral_v = follower((ends_v[1:] + ends_v[:-1]) / 2.0, rise, fall)
     return {
         **nets,
         **logs,

@@ -49,35 +49,47 @@ def _generator_words(seed: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[
 class FrontEndStream:
     """Runs a `FrontEnd` over `rows` signals at once; each call goes on where the last one stopped.
 
-    The envelopes leave as means over one control frame, so samples that do not fill a frame wait for the next call:
-    whatever the chunks, the frames are the same to the bit.
+    The envelopes leave as means over one frame, so samples that do not fill a frame wait for the next call: whatever
+    the chunks, the frames are the same to the bit. Neurons, score and integral are given at a frame's end.
 
     Args:
         frontend: the stage.
         rows: number of signals side by side; rows x bands at most 128.
-        rate_hz: sample rate, a multiple of the control rate.
+        rate_hz: sample rate, a multiple of the frame rate.
         noise_seed: seed of the circuit's noise; None is noiseless.
+        frame_rate_hz: frames per second; training takes fewer than measurement.
     """
 
-    def __init__(self, frontend: "FrontEnd", *, rows: int, rate_hz: float, noise_seed: int | None = None) -> None:
+    def __init__(
+        self,
+        frontend: "FrontEnd",
+        *,
+        rows: int,
+        rate_hz: float,
+        noise_seed: int | None = None,
+        frame_rate_hz: float = CONTROL_RATE_HZ,
+    ) -> None:
         self.frontend = frontend
         self.rows = rows
-        if rate_hz % CONTROL_RATE_HZ:
-            raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {CONTROL_RATE_HZ:g} Hz")
+        if rate_hz % frame_rate_hz:
+            raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {frame_rate_hz:g} Hz")
         factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
         self.rate_hz = rate_hz
         self.step_rate_hz = rate_hz * factor
-        self.frame_samples = int(rate_hz / CONTROL_RATE_HZ)
+        self.frame_rate_hz = frame_rate_hz
+        self.frame_samples = int(rate_hz / frame_rate_hz)
         self.hop = self.frame_samples * factor
         self.substeps = substeps_for(np.asarray(frontend.bank.center_hz), self.step_rate_hz)
         self.columns = Columns.of(rows, self.substeps)
-        self._taps = interpolation_taps(factor * SUBSTEPS)
-        self._history = np.zeros((rows, self._taps.shape[1] - 1), np.float32)
+        self._taps = interpolation_taps(factor)
+        self._histories = [np.zeros((rows, taps.shape[1] - 1), np.float32) for taps in self._taps]
         self._coupled = np.zeros(rows, np.float32)
-        self._tail = np.zeros((rows, len(self._taps)), np.float32)
+        self._tail = np.zeros((rows, SUBSTEPS), np.float32)
         self._samples_done = 0
         self._state = np.zeros((kernels.STATES, self.columns.width), np.float32)
         self._integral = np.zeros(rows, np.float32)
+        at_rest_v = np.zeros((rows, 1, frontend.network.neurons), np.float32)
+        self._last_score = frontend.network.read_out(at_rest_v, frontend.process.range_v)
         self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
         self._awake = np.zeros(rows, np.bool_)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
@@ -121,11 +133,12 @@ class FrontEndStream:
         """
         amplifier = self.frontend.amplifier
         # An odd number of cache lines: at a power of two all rows would fall into the same few places of the cache.
-        length = (samples_v.shape[1] * len(self._taps) // 32 * 2 + 3) * 16
+        substeps = samples_v.shape[1] // self.frame_samples * self.hop * SUBSTEPS
+        length = (substeps // 32 * 2 + 3) * 16
         drive = np.zeros((self.columns.drive_rows, length), np.float32)
-        amplify(
+        amplify(  # type: ignore[call-arg]  # numba's stub counts them wrongly
             samples_v,
-            self._taps,
+            *self._taps,
             np.full(self.rows, amplifier.gain / self._range_v, np.float32),
             np.full(self.rows, amplifier.clip_v / self._range_v, np.float32),
             np.full(self.rows, frame_fraction(1.0 / (2.0 * np.pi * amplifier.corner_hz), self.rate_hz), np.float32),
@@ -133,7 +146,7 @@ class FrontEndStream:
             self._input_seeds,
             self._samples_done,
             self.frame_samples,
-            self._history,
+            *self._histories,
             self._coupled,
             self._tail,
             drive,
@@ -199,18 +212,25 @@ class FrontEndStream:
         return hidden, network.read_out(hidden, range_v)
 
     def integrate(self, score_v: Float32) -> Float32:
-        """Asymmetric integrator over (rows, F) volts."""
+        """Asymmetric integrator over (rows, F) volts at the frames' ends, between which they move on straight lines."""
+        ends_v = np.concatenate([self._last_score, score_v], axis=1)
+        self._last_score = ends_v[:, -1:]
+        score_v = np.float32(0.5) * (ends_v[:, 1:] + ends_v[:, :-1])
         integrator = self.frontend.integrator
         rise_s, fall_s = (np.full(self.rows, time) for time in (integrator.rise_s, integrator.fall_s))
         return np.ascontiguousarray(self._settle(score_v.T, rise_s, self._integral, fall_s=fall_s).T)
 
-    @staticmethod
     def _settle(
-        input_v: Float32, rise_s: NDArray[np.float64], state_v: Float32, *, fall_s: NDArray[np.float64] | None = None
+        self,
+        input_v: Float32,
+        rise_s: NDArray[np.float64],
+        state_v: Float32,
+        *,
+        fall_s: NDArray[np.float64] | None = None,
     ) -> Float32:
-        """One-poles over (F, K) volts with their state in place."""
-        rise = -np.expm1(-1.0 / (rise_s * CONTROL_RATE_HZ)).astype(np.float32)
-        fall = rise if fall_s is None else -np.expm1(-1.0 / (fall_s * CONTROL_RATE_HZ)).astype(np.float32)
+        """One-poles over (F, K) mean volts of frames with their state in place."""
+        rise = -np.expm1(-1.0 / (rise_s * self.frame_rate_hz)).astype(np.float32)
+        fall = rise if fall_s is None else -np.expm1(-1.0 / (fall_s * self.frame_rate_hz)).astype(np.float32)
         output = np.empty(input_v.shape, np.float32)
         integrate_forward(np.ascontiguousarray(input_v), rise, fall, state_v, output)
         return output
@@ -233,7 +253,7 @@ class FrontEndStream:
         steps = states.shape[0]
         first = self._samples_done // self.frame_samples - frames
         nets: dict[str, NDArray[np.float32]] = {
-            "time_s": ((np.arange(frames) + first + 1) / CONTROL_RATE_HZ).astype(np.float32),
+            "time_s": ((np.arange(frames) + first + 1) / self.frame_rate_hz).astype(np.float32),
             "filter_time_s": ((np.arange(steps) + first * self.hop + 1) / self.step_rate_hz).astype(np.float32),
             "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0),
         }

@@ -11,7 +11,7 @@ from lightsleeper.circuits import FrontEnd
 from lightsleeper.design.material import Material
 from lightsleeper.design.progress import Progress
 from lightsleeper.design.spec import Spec
-from lightsleeper.design.streams import StreamSet, decide, make_streams, scores, streams_of
+from lightsleeper.design.streams import StreamSet, decide, make_streams, streams_of
 from lightsleeper.detection import (
     Decision,
     DetectionFigures,
@@ -22,6 +22,7 @@ from lightsleeper.detection import (
     threshold_for_recall,
 )
 from lightsleeper.learning import (
+    TRAINING_RATE_HZ,
     CircuitSettings,
     Curve,
     NetworkSettings,
@@ -33,6 +34,7 @@ from lightsleeper.learning import (
     initial_frontend,
     piece_lengths_s,
     scene_envelopes,
+    scene_scores,
     training_scenes,
 )
 from lightsleeper.recordings import Scene
@@ -217,7 +219,7 @@ def _hear(
         streams = make_streams(material.folds[fold], spec, dense_hours=hours, floor_hours=hours, seed=seed)
         scenes = [*streams.dense, *streams.floor]
         installed = cross[fold].install(frontend)
-        values = scores(installed, scenes, noise_seed=seed)
+        values = scene_scores(installed, scenes, noise_seed=seed)
         progress.advance()
         known = streams_of(scenes, values)
         return Heard(streams=streams, dense=known[: len(streams.dense)], floor=known[len(streams.dense) :])
@@ -236,13 +238,13 @@ def _hear_training(
     """Scores of the training scenes as a device would give them: it has not learnt the sounds that it will hear.
 
     The final network has, and wakes early in sounds that it knows; what it wakes on would teach the digital stage
-    another place of the sound than the one it is asked about.
+    another place of the sound than the one it is asked about. They are decided at the rate of training.
     """
     values: list[NDArray[np.float32]] = []
     for fold, network in cross.items():
         own = [index for index, of in enumerate(fold_of_scene) if of == fold]
         values += decide(network.install(frontend), envelopes[own], rate_hz=scenes[0].rate_hz)
-    return streams_of(scenes, values)
+    return streams_of(scenes, values, frame_rate_hz=TRAINING_RATE_HZ)
 
 
 def _choose_threshold(heard: dict[int, Heard], frontend: FrontEnd, spec: Spec) -> float:

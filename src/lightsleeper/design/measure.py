@@ -12,7 +12,7 @@ from lightsleeper.design.first_stage import decision_of
 from lightsleeper.design.progress import Progress
 from lightsleeper.design.second_stage import accept, wakes_of
 from lightsleeper.design.spec import Spec
-from lightsleeper.design.streams import StreamSet, make_streams, scores, streams_of
+from lightsleeper.design.streams import StreamSet, make_streams, streams_of
 from lightsleeper.detection import (
     Decision,
     DetectionFigures,
@@ -23,7 +23,7 @@ from lightsleeper.detection import (
     operating_curve,
     wilson_interval,
 )
-from lightsleeper.learning import SecondStage
+from lightsleeper.learning import SecondStage, scene_scores
 from lightsleeper.recordings import Recording, Scene
 
 __all__ = ["Design", "Measured", "as_pulses", "measure"]
@@ -109,7 +109,7 @@ def measure(
     graded = [scene for scenes in streams.by_snr.values() for scene in scenes]
     scenes = [*streams.dense, *streams.floor, *graded]
     progress.begin("hearing test streams", len(scenes))
-    heard = streams_of(scenes, scores(design.frontend, scenes, noise_seed=seed, report=progress.advance))
+    heard = streams_of(scenes, scene_scores(design.frontend, scenes, noise_seed=seed, report=progress.advance))
     count = len(streams.dense)
     tested = count + len(streams.floor)
     decision = decision_of(design.frontend)

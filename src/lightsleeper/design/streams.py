@@ -1,7 +1,7 @@
 """Validation and test streams: dense scenes, bare floor, and the scores that a first stage gives them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
 from lightsleeper.design.spec import Spec
 from lightsleeper.detection import Stream
-from lightsleeper.learning import floor_of, rows_for, scene_envelopes
+from lightsleeper.learning import TRAINING_RATE_HZ, floor_of, rows_for
 from lightsleeper.recordings import Recording, Scene, mix_scene
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "StreamSet",
     "decide",
     "make_streams",
-    "scores",
     "streams_of",
 ]
 
@@ -91,32 +90,26 @@ def make_streams(
     return StreamSet(dense=tuple(scenes[:dense]), floor=tuple(scenes[dense : dense + floors]), by_snr=by_snr)
 
 
-def scores(
-    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
-) -> list[NDArray[np.float32]]:
-    """The integrator's voltage over each scene, (frames,) at the control rate, in V."""
-    envelopes_v = scene_envelopes(frontend, scenes, noise_seed=noise_seed, report=report)
-    return decide(frontend, envelopes_v, rate_hz=scenes[0].rate_hz)
-
-
 def decide(frontend: FrontEnd, envelopes_v: NDArray[np.float32], *, rate_hz: float) -> list[NDArray[np.float32]]:
-    """The integrator's voltage from simulated envelopes (scenes, frames, 3, bands), a row (frames,) a scene, in V."""
+    """The integrator's voltage from training envelopes (scenes, frames, 3, bands), a row (frames,) a scene, in V."""
     rows: list[NDArray[np.float32]] = []
     together = rows_for(frontend.bank.bands)
     for start in range(0, len(envelopes_v), together):
         part = envelopes_v[start : start + together]
-        stream = FrontEndStream(frontend, rows=len(part), rate_hz=rate_hz)
+        stream = FrontEndStream(frontend, rows=len(part), rate_hz=rate_hz, frame_rate_hz=TRAINING_RATE_HZ)
         columns = np.ascontiguousarray(part.transpose(1, 2, 0, 3)).reshape(*part.shape[1:3], -1)
         rows += list(stream.decide(stream.compress(columns)))
     return rows
 
 
-def streams_of(scenes: Sequence[Scene], values: Sequence[NDArray[np.floating]]) -> list[Stream]:
+def streams_of(
+    scenes: Sequence[Scene], values: Sequence[NDArray[np.floating]], *, frame_rate_hz: float = CONTROL_RATE_HZ
+) -> list[Stream]:
     """Scores and events as `detection` takes them."""
     return [
         Stream(
             scores=np.asarray(score, dtype=np.float64),
-            rate_hz=CONTROL_RATE_HZ,
+            rate_hz=frame_rate_hz,
             onsets_s=np.array([event.onset_s for event in scene.events]),
             ends_s=np.array([event.end_s for event in scene.events]),
             labels=np.array([event.label for event in scene.events], dtype=np.str_),

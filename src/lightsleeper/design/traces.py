@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd
 from lightsleeper.design.first_stage import FirstStage, decision_of
 from lightsleeper.design.measure import Design, Measured
 from lightsleeper.design.second_stage import DigitalStage
@@ -15,6 +15,8 @@ Arrays = dict[str, NDArray[np.generic]]
 MINUTE_S = 60.0
 LEAD_S = 20.0
 """Simulated before the minute that is shown, so that the floor followers have settled."""
+SHOWN_RATE_HZ = 125.0
+"""Frames per second of what is drawn over time."""
 DET_POINTS = 400
 
 
@@ -53,21 +55,27 @@ def _timeline(frontend: FrontEnd, scene: Scene) -> Arrays:
     pressure_pa = scene.pressure_pa[first:last]
     voltage = pressure_pa * np.float32(frontend.microphone.sensitivity_v_per_pa)
     nets = frontend.simulate(voltage, scene.rate_hz, noise_seed=0)
-    shown = nets["time_s"] > LEAD_S
-    frames = pressure_pa[: pressure_pa.size // shown.size * shown.size].reshape(shown.size, -1)[shown]
-    wakes_s = decision_of(frontend).wakes(nets["integral"], rate_hz=shown.size / (LEAD_S + MINUTE_S)) - LEAD_S
+    wakes_s = decision_of(frontend).wakes(nets["integral"], rate_hz=CONTROL_RATE_HZ) - LEAD_S
+    # A page shows fewer frames than are simulated: the last of each few, and the mean of an envelope.
+    every = round(CONTROL_RATE_HZ / SHOWN_RATE_HZ)
+    frames = int(MINUTE_S * SHOWN_RATE_HZ)
+
+    def grouped(net: NDArray[np.float32]) -> NDArray[np.float32]:
+        return net[..., -frames * every :].reshape(*net.shape[:-1], frames, every)
+
+    minute_pa = pressure_pa[-round(MINUTE_S * scene.rate_hz) :].reshape(frames, -1)
     events = [e for e in scene.events if e.end_s > start_s and e.onset_s < start_s + MINUTE_S]
     arrays: Arrays = {
-        "timeline_time_s": nets["time_s"][shown] - np.float32(LEAD_S),
-        "timeline_pressure_low_pa": frames.min(1),
-        "timeline_pressure_high_pa": frames.max(1),
-        "timeline_score_v": nets["score"][shown],
-        "timeline_integral_v": nets["integral"][shown],
-        "timeline_hidden_v": nets["hidden"][:, shown],
+        "timeline_time_s": grouped(nets["time_s"])[:, -1] - np.float32(LEAD_S),
+        "timeline_pressure_low_pa": minute_pa.min(1),
+        "timeline_pressure_high_pa": minute_pa.max(1),
+        "timeline_score_v": grouped(nets["score"])[:, -1],
+        "timeline_integral_v": grouped(nets["integral"])[:, -1],
+        "timeline_hidden_v": grouped(nets["hidden"])[..., -1],
         "timeline_event_onset_s": np.array([event.onset_s - start_s for event in events]),
         "timeline_event_end_s": np.array([event.end_s - start_s for event in events]),
         "timeline_event_wake": np.array([event.wake for event in events], dtype=np.bool_),
         "timeline_event_label": np.array([event.label for event in events], dtype=np.str_),
         "timeline_wakes_s": wakes_s[wakes_s >= 0],
     }
-    return arrays | {f"timeline_{name}_v": nets[name][:, shown] for name in ("fast", "slow", "floor")}
+    return arrays | {f"timeline_{name}_v": grouped(nets[name]).mean(-1) for name in ("fast", "slow", "floor")}

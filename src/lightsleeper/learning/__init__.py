@@ -17,17 +17,20 @@ from lightsleeper.learning.wake_stage import NetworkSettings, fit_network
 from lightsleeper.learning.windows import (
     LEAD_S,
     LISTEN_S,
+    TRAINING_RATE_HZ,
     Windows,
     cut_windows,
     floor_of,
     rows_for,
     scene_envelopes,
+    scene_scores,
     training_scenes,
 )
 
 __all__ = [
     "LEAD_S",
     "LISTEN_S",
+    "TRAINING_RATE_HZ",
     "CircuitSettings",
     "Curve",
     "Examples",
@@ -47,6 +50,7 @@ __all__ = [
     "piece_lengths_s",
     "rows_for",
     "scene_envelopes",
+    "scene_scores",
     "score_windows",
     "stage_windows",
     "training_scenes",

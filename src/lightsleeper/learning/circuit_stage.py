@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightsleeper.averaging import PSWA
-from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.circuits import FrontEnd, FrontEndStream
 from lightsleeper.circuits.gradient import bank_envelopes
 from lightsleeper.circuits.kernels import STATES
 from lightsleeper.learning.bank_model import BankModel
 from lightsleeper.learning.wake_model import WakeNetwork
 from lightsleeper.learning.wake_stage import Batches, NetworkSettings, bag_loss
-from lightsleeper.learning.windows import Windows, rows_for
+from lightsleeper.learning.windows import TRAINING_RATE_HZ, Windows, rows_for
 from lightsleeper.recordings import Scene
 
 __all__ = ["CircuitSettings", "fit_circuit"]
@@ -112,7 +112,13 @@ class _Shard:
         self.step_rate_hz = self._stream(0, frontend).step_rate_hz
 
     def _stream(self, noise_seed: int, frontend: FrontEnd) -> FrontEndStream:
-        return FrontEndStream(frontend, rows=self._rows, rate_hz=self.rate_hz, noise_seed=noise_seed)
+        return FrontEndStream(
+            frontend,
+            rows=self._rows,
+            rate_hz=self.rate_hz,
+            noise_seed=noise_seed,
+            frame_rate_hz=TRAINING_RATE_HZ,
+        )
 
     def gradient(
         self,
@@ -149,7 +155,7 @@ class _Shard:
 
     def _samples(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Microphone voltage of the windows, (rows, samples)."""
-        per_frame = round(self.rate_hz / CONTROL_RATE_HZ)
+        per_frame = round(self.rate_hz / TRAINING_RATE_HZ)
         length = self._windows.envelopes_v.shape[1] * per_frame
         starts = self._windows.start[index] * per_frame
         pieces = [

@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightsleeper.circuits import CONTROL_RATE_HZ
 from lightsleeper.learning.wake_kernel import network_backward, network_forward
 from lightsleeper.learning.wake_model import WakeNetwork
-from lightsleeper.learning.windows import Windows
+from lightsleeper.learning.windows import TRAINING_RATE_HZ, Windows
 
 __all__ = ["WindowScores"]
 
@@ -79,4 +78,4 @@ class WindowScores:
 
 def _rate(log_time_s: Tensor) -> Tensor:
     """Fraction per frame of a one-pole."""
-    return -torch.expm1(-1.0 / (torch.exp(log_time_s) * CONTROL_RATE_HZ))
+    return -torch.expm1(-1.0 / (torch.exp(log_time_s) * TRAINING_RATE_HZ))

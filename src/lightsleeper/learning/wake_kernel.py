@@ -80,6 +80,26 @@ def _settle_backward(
 
 
 @_jit
+def _mean_with_last(values: Float32, out: Float32) -> None:
+    """Mean of each value and the one before; the first has none and stays."""
+    out[0] = values[0]
+    for t in range(1, values.size):
+        out[t] = f32(0.5) * (values[t] + values[t - 1])
+
+
+@_jit
+def _mean_with_last_backward(gradient: Float32) -> None:
+    """Turns the gradient of the means into that of the values, in place."""
+    last = gradient.size - 1
+    following = f32(0.0)
+    for t in range(last, 0, -1):
+        half = f32(0.5) * gradient[t]
+        gradient[t] = half + following
+        following = half
+    gradient[0] += following
+
+
+@_jit
 def _dot(one: Float32, other: Float32) -> np.float32:
     total = f32(0.0)
     for t in range(one.size):
@@ -146,7 +166,8 @@ def network_forward(
                 out[t] += v * x[t]
         for t in range(end):
             out[t] = _tanh(out[t])
-        _settle(out[:end], output[1], scores[k])
+        _mean_with_last(out[:end], work)
+        _settle(work[:end], output[1], scores[k])
 
 
 @_jit
@@ -177,7 +198,9 @@ def network_backward(
         out = fired[k, :end]
         at_output = one[:end]
         at_neuron = other[:end]
-        output_gradient[1] += _settle_backward(out, output[1], scores[k], upstream[k], at_output)
+        _mean_with_last(out, other)
+        output_gradient[1] += _settle_backward(other[:end], output[1], scores[k], upstream[k], at_output)
+        _mean_with_last_backward(at_output)
         for t in range(end):
             at_output[t] *= f32(1.0) - out[t] * out[t]
         output_gradient[0] += at_output.sum()

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, EnvelopeDetectors, FilterBank, FrontEnd, NeuralNetwork
+from lightsleeper.circuits import EnvelopeDetectors, FilterBank, FrontEnd, NeuralNetwork
 from lightsleeper.circuits.blocks import TIME_NAMES
 from lightsleeper.circuits.gradient import integrate
+from lightsleeper.learning.windows import TRAINING_RATE_HZ
 
 __all__ = ["LIMITS_S", "WakeNetwork", "initial_frontend"]
 
@@ -82,7 +83,9 @@ class WakeNetwork(nn.Module):
         excitation = torch.tanh((x - self.input_mean) / self.input_scale @ self.hidden_weight.T + self.hidden_bias)
         hidden = _one_pole(excitation, self.log_neuron_s)
         score = torch.tanh(hidden @ self.output_weight + self.output_bias)
-        return _one_pole(score[..., None], self.log_integrator_s[None])[..., 0]
+        # Between the ends of two frames the score moves on a straight line.
+        means = 0.5 * (score + torch.cat([score[:, :1], score[:, :-1]], dim=1))
+        return _one_pole(means[..., None], self.log_integrator_s[None])[..., 0]
 
     @torch.no_grad()
     def clamp(self) -> None:
@@ -113,7 +116,7 @@ class WakeNetwork(nn.Module):
 def _one_pole(values: Tensor, log_time_s: Tensor) -> Tensor:
     """One-pole low-pass over axis 1 of (n, frames, k), each of the k with its own time constant."""
     n, frames, k = values.shape
-    rate = -torch.expm1(-1.0 / (torch.exp(log_time_s) * CONTROL_RATE_HZ)).repeat(n)
+    rate = -torch.expm1(-1.0 / (torch.exp(log_time_s) * TRAINING_RATE_HZ)).repeat(n)
     columns = values.transpose(0, 1).reshape(frames, n * k)
     settled = integrate(columns, rate, rate, columns[0].detach().clone())
     return settled.reshape(frames, n, k).transpose(0, 1)

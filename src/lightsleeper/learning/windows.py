@@ -1,19 +1,34 @@
 """Cut training streams into windows, one a sound or a stretch of bare floor, as the wake stage's training examples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, MOST_COLUMNS, FrontEnd, FrontEndStream
+from lightsleeper.circuits import MOST_COLUMNS, FrontEnd, FrontEndStream
 from lightsleeper.errors import InputError
 from lightsleeper.learning.augment import augment, cut_piece
 from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
 
-__all__ = ["LEAD_S", "LISTEN_S", "Windows", "cut_windows", "floor_of", "rows_for", "scene_envelopes", "training_scenes"]
+__all__ = [
+    "LEAD_S",
+    "LISTEN_S",
+    "TRAINING_RATE_HZ",
+    "Windows",
+    "cut_windows",
+    "floor_of",
+    "rows_for",
+    "scene_envelopes",
+    "scene_scores",
+    "training_scenes",
+]
 
+TRAINING_RATE_HZ = 125.0
+"""Frames per second in training: one for four of the simulation, which is four times the speed at a quarter of the
+memory. Neurons and integrator are the same circuit, only stepped more coarsely; thresholds and figures are never taken
+from it."""
 MOST_ROWS = 16
 CHUNK_S = 30.0
 LEAD_S = 1.0
@@ -35,7 +50,7 @@ class Windows:
     """Training examples of the wake stage.
 
     Attributes:
-        envelopes_v: (n, frames, 3, bands) fast, slow and floor envelopes at the control rate, V.
+        envelopes_v: (n, frames, 3, bands) fast, slow and floor envelopes, `TRAINING_RATE_HZ` frames per second, V.
         judged: (n, frames) True where a high score is a wake of this example.
         wake: (n,) True where the stage should wake.
         fold: (n,) fold of the recordings, for cross-fitting.
@@ -100,31 +115,60 @@ def _training_scene(
 def scene_envelopes(
     frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
 ) -> NDArray[np.float32]:
-    """Envelopes of scenes of equal length, shape (scenes, frames, 3, bands), in V; groups of rows run in parallel."""
-    rows = rows_for(frontend.bank.bands)
-    groups = [range(i, min(i + rows, len(scenes))) for i in range(0, len(scenes), rows)]
+    """Envelopes of scenes of equal length at the training rate, (scenes, frames, 3, bands), in V."""
 
-    def run(index: int) -> NDArray[np.float32]:
-        part = _group_envelopes(frontend, [scenes[i] for i in groups[index]], noise_seed + index)
+    def envelopes(group: Sequence[Scene], seed: int) -> NDArray[np.float32]:
+        stream = FrontEndStream(
+            frontend,
+            rows=len(group),
+            rate_hz=group[0].rate_hz,
+            noise_seed=seed,
+            frame_rate_hz=TRAINING_RATE_HZ,
+        )
+        joined = np.concatenate([stream.envelopes(chunk)[0] for chunk in _chunks(frontend, group)])
+        return joined.reshape(len(joined), 3, len(group), -1).transpose(2, 0, 1, 3)
+
+    return np.concatenate(_by_groups(envelopes, frontend, scenes, noise_seed, report))
+
+
+def scene_scores(
+    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
+) -> list[NDArray[np.float32]]:
+    """The integrator's voltage over scenes of equal length at the control rate, (frames,) each, in V."""
+
+    def integrals(group: Sequence[Scene], seed: int) -> NDArray[np.float32]:
+        stream = FrontEndStream(frontend, rows=len(group), rate_hz=group[0].rate_hz, noise_seed=seed)
+        return np.concatenate([stream.process(chunk) for chunk in _chunks(frontend, group)], axis=1)
+
+    return [row for group in _by_groups(integrals, frontend, scenes, noise_seed, report) for row in group]
+
+
+def _by_groups(
+    run: Callable[[Sequence[Scene], int], NDArray[np.float32]],
+    frontend: FrontEnd,
+    scenes: Sequence[Scene],
+    noise_seed: int,
+    report: Callable[[int], None] | None,
+) -> list[NDArray[np.float32]]:
+    """`run` on as many scenes as fit side by side, each group with a noise seed of its own; groups run in parallel."""
+    rows = rows_for(frontend.bank.bands)
+    groups = [scenes[i : i + rows] for i in range(0, len(scenes), rows)]
+
+    def one(index: int) -> NDArray[np.float32]:
+        part = run(groups[index], noise_seed + index)
         if report is not None:
             report(len(groups[index]))
         return part
 
-    parts = Parallel(n_jobs=-1, backend="threading")(delayed(run)(index) for index in range(len(groups)))
-    return np.concatenate(parts)
+    return list(Parallel(n_jobs=-1, backend="threading")(delayed(one)(index) for index in range(len(groups))))
 
 
-def _group_envelopes(frontend: FrontEnd, scenes: Sequence[Scene], noise_seed: int) -> NDArray[np.float32]:
-    rate_hz, samples = scenes[0].rate_hz, scenes[0].pressure_pa.size
-    stream = FrontEndStream(frontend, rows=len(scenes), rate_hz=rate_hz, noise_seed=noise_seed)
+def _chunks(frontend: FrontEnd, scenes: Sequence[Scene]) -> Iterator[NDArray[np.float32]]:
+    """Microphone voltages of scenes side by side, (scenes, samples), half a minute at a time."""
     sensitivity = np.float32(frontend.microphone.sensitivity_v_per_pa)
-    step = round(CHUNK_S * rate_hz)
-    chunks = [
-        stream.envelopes(np.stack([s.pressure_pa[i : i + step] for s in scenes]) * sensitivity)[0]
-        for i in range(0, samples, step)
-    ]
-    joined = np.concatenate(chunks)
-    return joined.reshape(len(joined), 3, len(scenes), -1).transpose(2, 0, 1, 3)
+    step = round(CHUNK_S * scenes[0].rate_hz)
+    for start in range(0, scenes[0].pressure_pa.size, step):
+        yield np.stack([scene.pressure_pa[start : start + step] for scene in scenes]) * sensitivity
 
 
 def cut_windows(envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds: Sequence[int]) -> Windows:
@@ -135,13 +179,13 @@ def cut_windows(envelopes_v: NDArray[np.float32], scenes: Sequence[Scene], folds
         scenes: the scenes, whose events say where to cut.
         folds: fold of each scene's recordings.
     """
-    lead, length = round(LEAD_S * CONTROL_RATE_HZ), round((LEAD_S + LISTEN_S) * CONTROL_RATE_HZ)
+    lead, length = round(LEAD_S * TRAINING_RATE_HZ), round((LEAD_S + LISTEN_S) * TRAINING_RATE_HZ)
     rows: list[tuple[int, int, int, bool]] = []
     for index, scene in enumerate(scenes):
         for onset_s, end_s, wake in _stretches(scene.events):
-            start = round(onset_s * CONTROL_RATE_HZ) - lead
+            start = round(onset_s * TRAINING_RATE_HZ) - lead
             if onset_s >= SETTLE_S and start + length <= envelopes_v.shape[1]:
-                judged = min(round((end_s - onset_s) * CONTROL_RATE_HZ), length - lead)
+                judged = min(round((end_s - onset_s) * TRAINING_RATE_HZ), length - lead)
                 rows.append((index, start, judged, wake))
     if not rows:
         raise InputError("no training stream is long enough for a window: raise training.scene_s")

@@ -22,7 +22,7 @@ __all__ = ["chain_overlay", "chain_rows", "comparator_rows", "crossings_s", "sim
 Floats = NDArray[np.float64]
 WAKE_LIMIT_MS = 1.0
 VOLTAGE_LIMIT_PERCENT = 5.0
-"""Of score and integral, which the simulator updates once a frame of 8 ms: what counts of them is the wake's time."""
+"""Of what score and integral move from their rest; the simulator updates them once a frame of 2 ms."""
 COMPARATOR_LIMIT_PERCENT = 5.0
 """Of the hysteresis: how far the regenerative comparator may switch from its thresholds."""
 STEP_S = 10e-6
@@ -30,7 +30,7 @@ STEP_S = 10e-6
 
 
 def simulate_decision(frontend: FrontEnd, spice: Sequence[BandWaves], duration_s: float) -> BandWaves:
-    """Run everything behind the envelopes in ngspice from rest: nets `score`, `integral`, `wake`."""
+    """Run everything behind the envelopes in ngspice, settled in silence: nets `score`, `integral`, `wake`."""
     time_s = np.arange(0.0, duration_s + 2.0 * STEP_S, STEP_S)
     files, lines = {}, []
     for number, found in enumerate(spice, 1):
@@ -48,7 +48,7 @@ def simulate_decision(frontend: FrontEnd, spice: Sequence[BandWaves], duration_s
         *lines,
         *network(frontend),
         *decision(frontend),
-        f".tran {STEP_S:g} {duration_s:.9g} 0 {STEP_S:g} uic",
+        f".tran {STEP_S:g} {duration_s:.9g} 0 {STEP_S:g}",
         ".save v(score) v(integral) v(wake)",
     )
     (plot,) = run_ngspice(netlist, files=files)
@@ -56,14 +56,14 @@ def simulate_decision(frontend: FrontEnd, spice: Sequence[BandWaves], duration_s
 
 
 def crossings_s(time_s: Floats, integral_v: Floats, comparator_: Comparator) -> Floats:
-    """Times at which a piecewise linear voltage, low before, switches the comparator on, in s."""
+    """Times at which a piecewise linear voltage switches the comparator, off where it begins, on, in s."""
     high_v, low_v = comparator_.threshold_v, comparator_.threshold_v - comparator_.hysteresis_v
-    found, armed = [], True
+    found, armed = [], bool(integral_v[0] <= high_v)
     for index in range(1, len(time_s)):
         before, after = integral_v[index - 1], integral_v[index]
         if armed and after > high_v:
-            share = (high_v - before) / (after - before) if after != before else 0.0
-            found.append(time_s[index - 1] + max(share, 0.0) * (time_s[index] - time_s[index - 1]))
+            share = max((high_v - before) / (after - before), 0.0)
+            found.append(time_s[index - 1] + share * (time_s[index] - time_s[index - 1]))
             armed = False
         elif after < low_v:
             armed = True
@@ -71,32 +71,34 @@ def crossings_s(time_s: Floats, integral_v: Floats, comparator_: Comparator) -> 
 
 
 def chain_rows(
-    frontend: FrontEnd, level_db: float, simulated: dict[str, NDArray[np.float32]], found: BandWaves
+    frontend: FrontEnd, level_db: float, simulated: dict[str, NDArray[np.float32]], found: BandWaves, delay_s: float
 ) -> list[Row]:
-    """Errors of score and integral, and of the times at which the stage wakes, at one level; no delay is removed.
+    """Errors of score and integral, and of the times at which the stage wakes, at one level, the known delay removed.
 
     A wake of the simulator is where its integral, joined by straight lines between the frames, crosses the threshold.
     """
-    time_s = simulated["time_s"].astype(np.float64)
+    time_s = simulated["time_s"].astype(np.float64) - delay_s
     analysis = f"transient {level_db:+g} dB"
     rows = [
         Row(
             block,
             "behavioural",
             analysis,
-            nrmse_percent(simulated[net], found.at(net, time_s)),
+            nrmse_percent(simulated[net], found.at(net, time_s), rest=float(found.nets[net][0])),
             VOLTAGE_LIMIT_PERCENT,
             "%",
         )
         for block, net in (("network", "score"), ("integrator", "integral"))
     ]
-    return [*rows, _wake_row(frontend, analysis, simulated, found)]
+    return [*rows, _wake_row(frontend, analysis, simulated, found, delay_s)]
 
 
-def _wake_row(frontend: FrontEnd, analysis: str, simulated: dict[str, NDArray[np.float32]], found: BandWaves) -> Row:
-    """Times of all wakes; where ngspice sees none, of crossings of the middle of its integral instead."""
-    frames_s = np.concatenate([[0.0], simulated["time_s"].astype(np.float64)])
-    integral_v = np.concatenate([[0.0], simulated["integral"].astype(np.float64)])
+def _wake_row(
+    frontend: FrontEnd, analysis: str, simulated: dict[str, NDArray[np.float32]], found: BandWaves, delay_s: float
+) -> Row:
+    """Times of all wakes; where there is none, of crossings of the middle of ngspice's integral, away from its rest."""
+    frames_s = simulated["time_s"].astype(np.float64) - delay_s
+    integral_v = simulated["integral"].astype(np.float64)
     supply_v, parameters = frontend.process.supply_v, frontend.comparator
     spice_s = crossings_s(found.time_s, found.nets["wake"], Comparator(supply_v / 2.0, supply_v / 4.0))
     simulated_s = crossings_s(frames_s, integral_v, parameters)
@@ -104,8 +106,10 @@ def _wake_row(frontend: FrontEnd, analysis: str, simulated: dict[str, NDArray[np
     if not len(spice_s) and not len(simulated_s):
         spice_v = found.nets["integral"]
         middle_v = float(spice_v.max() + spice_v.min()) / 2.0
-        between = dataclasses.replace(parameters, threshold_v=middle_v, hysteresis_v=float(np.ptp(spice_v)) / 4.0)
-        spice_s, simulated_s = crossings_s(found.time_s, spice_v, between), crossings_s(frames_s, integral_v, between)
+        up = 1.0 if spice_v[0] < middle_v else -1.0
+        between = dataclasses.replace(parameters, threshold_v=up * middle_v, hysteresis_v=float(np.ptp(spice_v)) / 4.0)
+        spice_s = crossings_s(found.time_s, up * spice_v, between)
+        simulated_s = crossings_s(frames_s, up * integral_v, between)
         name = f"whole chain, no wake, {len(spice_s)} x {1e3 * middle_v:.0f} mV"
     if len(spice_s) == len(simulated_s):
         error_ms = float(1e3 * np.abs(spice_s - simulated_s).max(initial=0.0))
@@ -115,12 +119,17 @@ def _wake_row(frontend: FrontEnd, analysis: str, simulated: dict[str, NDArray[np
     return Row(name, "behavioural", analysis, error_ms, WAKE_LIMIT_MS, "ms")
 
 
-def chain_overlay(level_db: float, simulated: dict[str, NDArray[np.float32]], found: BandWaves) -> Overlay:
+def chain_overlay(
+    level_db: float, simulated: dict[str, NDArray[np.float32]], found: BandWaves, delay_s: float
+) -> Overlay:
     """Score and integral at one level."""
     curves: dict[str, tuple[Floats, Floats]] = {}
     for net in ("score", "integral"):
         curves[f"{net}, ngspice"] = (found.time_s, found.nets[net])
-        curves[f"{net}, simulator"] = (simulated["time_s"].astype(np.float64), simulated[net].astype(np.float64))
+        curves[f"{net}, simulator"] = (
+            simulated["time_s"].astype(np.float64) - delay_s,
+            simulated[net].astype(np.float64),
+        )
     return Overlay(f"network and integrator, {level_db:+g} dB of clipping", "Time (s)", "V", curves)
 
 

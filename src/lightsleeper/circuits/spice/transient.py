@@ -10,19 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.frontend import FrontEnd
-from lightsleeper.circuits.rates import output_instant, substeps_for
+from lightsleeper.circuits.rates import CONTROL_RATE_HZ, output_instant, substeps_for
 from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, means_between, nrmse_percent
 from lightsleeper.circuits.spice.engine import run_ngspice
 from lightsleeper.circuits.spice.excerpt import SOURCE
 from lightsleeper.circuits.spice.netlist import ENVELOPES, amplifier, band, circuit, preamble
 from lightsleeper.circuits.spice.raw_file import Plot
+from lightsleeper.circuits.stream import FrontEndStream
 
-__all__ = ["BandWaves", "band_name", "bank_overlays", "bank_rows", "filter_times_s", "simulate_band", "waves"]
+__all__ = [
+    "BandWaves",
+    "band_name",
+    "bank_overlays",
+    "bank_rows",
+    "filter_times_s",
+    "simulate_band",
+    "simulate_settled",
+    "waves",
+]
 
 Floats = NDArray[np.float64]
 LIMIT_PERCENT = 1.0
 POINTS_PER_PERIOD = 100.0
 """Steps per period of the centre frequency; the trapezoidal rule is then 0.03 % off in frequency."""
+SILENT_SECONDS = 10
+"""Before the recording; ten times the longest time constant that a neuron may have (1 s)."""
 LONGEST_STEP_S = 5e-6
 """Of bands so low that the recording, not they, asks for the step."""
 
@@ -64,6 +76,18 @@ def simulate_band(frontend: FrontEnd, number: int, source_text: str, duration_s:
     )
     (plot,) = run_ngspice(netlist, files={"microphone.txt": source_text})
     return waves(plot, dict(zip(("amplified", "band", *ENVELOPES), names, strict=True)))
+
+
+def simulate_settled(frontend: FrontEnd, microphone_v: Floats, rate_hz: float) -> dict[str, NDArray[np.float32]]:
+    """Nets as from `FrontEnd.simulate`, but of a stage that has settled in silence before the recording begins."""
+    volts = microphone_v.astype(np.float32)
+    stream = FrontEndStream(frontend, rows=1, rate_hz=rate_hz)
+    for _ in range(SILENT_SECONDS):
+        stream.trace(np.zeros((1, round(rate_hz)), np.float32))
+    nets = {name: values[0] if values.ndim > 1 else values for name, values in stream.trace(volts[None]).items()}
+    for name, each_hz in (("time_s", CONTROL_RATE_HZ), ("filter_time_s", stream.step_rate_hz)):
+        nets[name] = (np.arange(1, len(nets[name]) + 1) / each_hz).astype(np.float32)
+    return nets
 
 
 def band_name(frontend: FrontEnd, number: int) -> str:

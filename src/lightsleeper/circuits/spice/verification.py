@@ -15,7 +15,7 @@ from lightsleeper.circuits.spice.comparison import Overlay, Row, Verification
 from lightsleeper.circuits.spice.engine import engine_version
 from lightsleeper.circuits.spice.excerpt import Excerpt, loudest_excerpt
 from lightsleeper.circuits.spice.small_signal import ac_rows, noise_rows, operating_point_rows
-from lightsleeper.circuits.spice.transient import BandWaves, bank_overlays, bank_rows, simulate_band
+from lightsleeper.circuits.spice.transient import BandWaves, bank_overlays, bank_rows, simulate_band, simulate_settled
 from lightsleeper.circuits.spice.transistor_level import compare_levels, small_signal_rows, transistor_band
 from lightsleeper.circuits.spice.transistors import OtaKind
 
@@ -97,7 +97,7 @@ def _behavioural(
     ac, overlays = ac_rows(frontend, excerpt.rate_hz)
     rows += [*ac, *noise_rows(frontend, excerpt.rate_hz), *comparator_rows(frontend)]
     simulated = {
-        level_db: frontend.simulate(excerpt.microphone_v(frontend.amplifier, level_db), excerpt.rate_hz)
+        level_db: simulate_settled(frontend, excerpt.microphone_v(frontend.amplifier, level_db), excerpt.rate_hz)
         for level_db in levels_db
     }
     bands = frontend.bank.bands
@@ -119,9 +119,9 @@ def _behavioural(
         waves, spice = simulated[level_db], by_level[level_db]
         bank = bank_rows(frontend, level_db, waves, spice, delay_s)
         decision = simulate_decision(frontend, spice, excerpt.duration_s)
-        rows += [*bank, *chain_rows(frontend, level_db, waves, decision)]
+        rows += [*bank, *chain_rows(frontend, level_db, waves, decision, delay_s)]
         overlays += bank_overlays(frontend, level_db, waves, spice, bank, delay_s)
-        overlays.append(chain_overlay(level_db, waves, decision))
+        overlays.append(chain_overlay(level_db, waves, decision, delay_s))
     return rows, overlays, delay_s
 
 

@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="untyped-decorator"
 import numpy as np
+from numpy.typing import NDArray
 
 from lightsleeper.circuits.simd import NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32
 
@@ -33,10 +34,21 @@ def add_input_noise(samples: Float32, scale: np.float32, seed: np.uint32, first:
 
 
 @jit
-def _interpolate(line: Float32, taps: Float32, lead: int, wide: Float32) -> None:
+def _filled(taps: Float32) -> NDArray[np.bool_]:
+    """(phases, n / 8), which eight of the taps are not all zero."""
+    phases, count = taps.shape
+    filled = np.zeros((phases, count // 8), dtype=np.bool_)
+    for phase in range(phases):
+        for j in range(count):
+            filled[phase, j // 8] |= taps[phase, j] != 0
+    return filled
+
+
+@jit
+def _interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: int, wide: Float32) -> None:
     """Polyphase interpolation of `line` (n - 1 + T,) into `wide`, a line of `lead` + T a phase, behind its lead.
 
-    Eight taps at a time, because the loop is bound by loads and stores; where all eight are zero, none.
+    Eight taps at a time, because the loop is bound by loads and stores, where they are `filled`.
     """
     phases, count = taps.shape
     steps = line.size - count + 1
@@ -45,7 +57,7 @@ def _interpolate(line: Float32, taps: Float32, lead: int, wide: Float32) -> None
         out = wide[phase * stride + lead : (phase + 1) * stride]
         start = f32(0.0)
         for j in range(0, count, 8):
-            if not taps[phase, j : j + 8].any():
+            if not filled[phase, j // 8]:
                 continue
             a, b, c, d = taps[phase, j], taps[phase, j + 1], taps[phase, j + 2], taps[phase, j + 3]
             e, f, g, h = taps[phase, j + 4], taps[phase, j + 5], taps[phase, j + 6], taps[phase, j + 7]
@@ -168,6 +180,7 @@ def amplify(
     factor, count = taps.shape
     phases, finer_count = finer_taps.shape
     steps = frame * factor
+    filled, finer_filled = _filled(taps), _filled(finer_taps)
     scale = f32(noise_v) * NOISE_UNIT * f32(np.sqrt(0.5))
     line = np.empty(count - 1 + frame, dtype=np.float32)
     finer = np.empty(finer_count - 1 + steps, dtype=np.float32)
@@ -191,12 +204,12 @@ def amplify(
                 v = fresh[t] - coupled
                 coupled += rate * v
                 fresh[t] = slope * v
-            _interpolate(line, taps, 0, between)
+            _interpolate(line, taps, filled, 0, between)
             at_steps = finer[finer_count - 1 :]
             for phase in range(factor):
                 for t in range(frame):
                     at_steps[t * factor + phase] = between[phase * frame + t]
-            _interpolate(finer, finer_taps, 1, wide)
+            _interpolate(finer, finer_taps, finer_filled, 1, wide)
             _mean_drive(wide, phases, clip[row], current, mean)
             out = drive[row, begin * factor * phases :]
             for t in range(steps):

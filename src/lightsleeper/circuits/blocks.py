@@ -18,6 +18,7 @@ from lightsleeper.circuits.device import (
     ota_noise_density_a2_per_hz,
     thermal_voltage_v,
 )
+from lightsleeper.circuits.network_kernel import tanh_layer
 from lightsleeper.circuits.poles import band_rules, output_variance
 from lightsleeper.errors import InputError
 
@@ -256,24 +257,22 @@ class NeuralNetwork:
 
     def excite(self, compressed_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
         """What the neurons' capacitors charge towards, in V: (..., inputs) -> (..., neurons)."""
-        weight = (self.hidden_weight.T / range_v).astype(np.float32)
-        bias = (self.hidden_bias_v / range_v).astype(np.float32)
-        return np.asarray(np.float32(range_v) * np.tanh(_weighted_sum(compressed_v, weight) + bias))
+        return _layer(compressed_v, self.hidden_weight.T, self.hidden_bias_v, range_v)
 
     def read_out(self, hidden_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
         """Score in V of the settled neurons: (..., neurons) -> (...)."""
-        weight = (self.output_weight / range_v).astype(np.float32)
-        bias = np.float32(self.output_bias_v / range_v)
-        return np.asarray(np.float32(range_v) * np.tanh(_weighted_sum(hidden_v, weight) + bias))
+        return _layer(hidden_v, self.output_weight[:, None], np.array([self.output_bias_v]), range_v)[..., 0]
 
 
-def _weighted_sum(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., n) values times (n, ...) weights, added one by one: BLAS rounds differently by the number of frames."""
-    trailing = (1,) * (weight.ndim - 1)
-    total = np.zeros((*values.shape[:-1], *weight.shape[1:]), np.float32)
-    for index, row in enumerate(weight):
-        total += values[..., index].reshape(*values.shape[:-1], *trailing) * row
-    return total
+def _layer(
+    values_v: NDArray[np.float32], weight: NDArray[np.float64], bias_v: NDArray[np.float64], range_v: float
+) -> NDArray[np.float32]:
+    """Neurons before their capacitors, V_N tanh((W v + b) / V_N): (..., n) through (n, m) and (m,) -> (..., m)."""
+    swing = np.full((1, len(bias_v)), range_v, np.float32)
+    weight_per_range, bias = ((array[None] / range_v).astype(np.float32) for array in (weight, bias_v))
+    frames = math.prod(values_v.shape[:-1])
+    flat = tanh_layer(values_v.reshape(1, frames, values_v.shape[-1]), weight_per_range, bias, swing)
+    return flat.reshape(*values_v.shape[:-1], len(bias_v))
 
 
 @dataclass(frozen=True, slots=True)

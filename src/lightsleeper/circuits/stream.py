@@ -9,6 +9,7 @@ from lightsleeper.circuits import kernels
 from lightsleeper.circuits.amplify import amplify
 from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.integrator import integrate_forward
+from lightsleeper.circuits.network_kernel import log1p
 from lightsleeper.circuits.rates import (
     CONTROL_RATE_HZ,
     SUBSTEPS,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["FrontEndStream", "compare"]
 
 Float32 = NDArray[np.float32]
-_FRAMES_AT_ONCE = 32
+_PIECE_S = 0.256
+"""Simulated at once: a drive of this length stays in the cache."""
 
 
 def compare(integral_v: Float32, comparator: "Comparator", *, awake: bool = False) -> NDArray[np.bool_]:
@@ -167,9 +169,9 @@ class FrontEndStream:
         columns = self.columns
         outputs = np.empty((usable // self.frame_samples, 3, columns.width), np.float32)
         trace = np.empty((len(outputs) * self.hop if keep else 0, kernels.TRACED, columns.width), np.float32)
-        # In pieces whose drive stays in the cache.
-        for first in range(0, len(outputs), _FRAMES_AT_ONCE):
-            last = min(first + _FRAMES_AT_ONCE, len(outputs))
+        at_once = max(round(_PIECE_S * self.frame_rate_hz), 1)
+        for first in range(0, len(outputs), at_once):
+            last = min(first + at_once, len(outputs))
             piece = joined[:, first * self.frame_samples : last * self.frame_samples]
             self._run(np.ascontiguousarray(piece), outputs[first:last], trace[first * self.hop : last * self.hop])
         return columns.collect(outputs), columns.collect(trace)
@@ -196,7 +198,7 @@ class FrontEndStream:
     def compress(self, envelopes_v: Float32) -> Float32:
         """Logarithms as the network sees them: (F, 3, rows x bands) -> (rows, F, 3 x bands)."""
         knee, slope = self.frontend.compressor.knee_v, self.frontend.process.slope_v
-        logs = np.float32(slope) * np.log1p(envelopes_v / np.float32(knee))
+        logs = np.float32(slope) * log1p(envelopes_v / np.float32(knee))
         frames, kinds, _ = logs.shape
         bands = self.frontend.bank.bands
         by_row = logs.reshape(frames, kinds, self.rows, bands).transpose(2, 0, 1, 3)

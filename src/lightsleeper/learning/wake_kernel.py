@@ -9,47 +9,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsleeper.circuits.network_kernel import exact_tanh, log1p_into
+
 __all__ = ["network_backward", "network_forward"]
 
 Float32 = NDArray[np.float32]
-Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 _jit = numba.njit(fastmath=True, nogil=True, cache=True, error_model="numpy")
-_inline = numba.njit(fastmath=True, inline="always", error_model="numpy")
 
 f32 = np.float32
-_LN2 = f32(np.log(2.0))
-_ROOT_HALF_BITS = np.int32(0x3F3504F3)
-
-
-@_inline
-def _tanh(x):  # type: ignore[no-untyped-def]
-    """Rational approximant of float32 tanh, a few units in the last place off (coefficients of the Eigen library)."""
-    y = min(max(x, f32(-7.9053111)), f32(7.9053111))
-    s = y * y
-    p = f32(2.00018790482477e-13) + s * f32(-2.76076847742355e-16)
-    p = f32(5.12229709037114e-08) + s * (f32(-8.60467152213735e-11) + s * p)
-    p = f32(4.89352455891786e-03) + s * (f32(6.37261928875436e-04) + s * (f32(1.48572235717979e-05) + s * p))
-    q = f32(1.18534705686654e-04) + s * f32(1.19825839466702e-06)
-    q = f32(4.89352518554385e-03) + s * (f32(2.26843463243900e-03) + s * q)
-    return y * p / q
-
-
-@_jit
-def _log1p(values: Float32, factor: np.float32, work: Float32, bits: Int32, exponent: Float32, out: Float32) -> None:
-    """out = log(1 + factor values) for values >= 0; `bits` are the bits of `work`."""
-    for t in range(values.size):
-        work[t] = f32(1.0) + factor * values[t]
-    for t in range(values.size):
-        power = (bits[t] - _ROOT_HALF_BITS) >> np.int32(23)
-        exponent[t] = f32(power)
-        bits[t] -= power << np.int32(23)
-    for t in range(values.size):
-        # log m = 2 artanh((m - 1) / (m + 1)) for m from sqrt(1/2) to sqrt(2).
-        r = (work[t] - f32(1.0)) / (work[t] + f32(1.0))
-        s = r * r
-        series = f32(1 / 3) + s * (f32(1 / 5) + s * (f32(1 / 7) + s * f32(1 / 9)))
-        out[t] = exponent[t] * _LN2 + f32(2.0) * (r + r * s * series)
 
 
 @_jit
@@ -145,7 +113,7 @@ def network_forward(
         end = frames[k]
         source = envelopes_v[index[k]]
         for i in range(count):
-            _log1p(source[i, :end], factors[k, i], work, bits, exponent, inputs[k, i])
+            log1p_into(source[i, :end], factors[k, i], work, bits, exponent, inputs[k, i])
         for h in range(neurons):
             line = driven[k, h]
             line[:end] = bias[h]
@@ -155,7 +123,7 @@ def network_forward(
                 for t in range(end):
                     line[t] += w * x[t]
             for t in range(end):
-                line[t] = _tanh(line[t])
+                line[t] = exact_tanh(line[t])
             _settle(line[:end], rate[h], hidden[k, h])
         out = fired[k]
         out[:end] = output[0]
@@ -165,7 +133,7 @@ def network_forward(
             for t in range(end):
                 out[t] += v * x[t]
         for t in range(end):
-            out[t] = _tanh(out[t])
+            out[t] = exact_tanh(out[t])
         _mean_with_last(out[:end], work)
         _settle(work[:end], output[1], scores[k])
 

@@ -8,6 +8,7 @@ runs generated C on emulated cores.
 from lightsleeper.benchmarks.averaging import bench_averaging, bench_cost
 from lightsleeper.benchmarks.cost import extra_bytes
 from lightsleeper.benchmarks.device import bench_device, device_tables, memory_maps
+from lightsleeper.benchmarks.grid import on_cluster
 from lightsleeper.benchmarks.printed import COST_HEADING, SUMMARY_HEADING, SUMMARY_NOTES, cost_tables, summary_tables
 from lightsleeper.benchmarks.rivals import METHODS
 from lightsleeper.benchmarks.scenarios import SCENARIOS
@@ -29,6 +30,7 @@ __all__ = [
     "device_tables",
     "extra_bytes",
     "memory_maps",
+    "on_cluster",
     "summarise",
     "summary_tables",
 ]

@@ -12,6 +12,7 @@ from lightsleeper.circuits.blocks import (
     Process,
 )
 from lightsleeper.circuits.built import Built, build
+from lightsleeper.circuits.calibration import calibrate
 from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.columns import MOST_COLUMNS
 from lightsleeper.circuits.frontend import FrontEnd
@@ -41,4 +42,5 @@ __all__ = [
     "Trim",
     "TrimRange",
     "build",
+    "calibrate",
 ]

@@ -109,7 +109,7 @@ class FrontEndStream:
         if noise_seed is not None:
             self.noise = self.columns.spread(self._each(self._step_noise))
             self._input_noise = np.array([self._input_noise_v(row) for row in self.built], np.float32)
-        self._neurons = NeuronRows(self.built)
+        self.neurons = NeuronRows(self.built)
         per_input = [(row.envelope_offset_v, row.knee_v, row.log_offset_v) for row in self.built]
         arrays = np.array(per_input, np.float32).transpose(1, 0, 2)[:, :, None]
         self._envelope_offset_v, self._knee_v, self._log_offset_v = arrays
@@ -236,11 +236,11 @@ class FrontEndStream:
 
     def network(self, compressed_v: Float32) -> tuple[Float32, Float32]:
         """Neurons and score: (rows, F, inputs) -> (rows, F, neurons) and (rows, F), in V."""
-        excitation = self._neurons.excite(compressed_v).transpose(1, 0, 2)
+        excitation = self.neurons.excite(compressed_v).transpose(1, 0, 2)
         columns = excitation.reshape(len(excitation), self._hidden.size)
         settled = self._settle(columns, self._neuron_s, self._hidden)
         hidden = settled.reshape(excitation.shape).transpose(1, 0, 2)
-        return hidden, self._neurons.read_out(hidden)
+        return hidden, self.neurons.read_out(hidden)
 
     def integrate(self, score_v: Float32) -> Float32:
         """Asymmetric integrator over (rows, F) volts."""

@@ -30,9 +30,9 @@ class TrimRange:
     """Of a rectifier's offset, V."""
     envelope_v: float = 6e-3
     """Of a follower's offset, V."""
-    neuron_v: float = 0.1
+    neuron_v: float = 0.03
     """Of a neuron's bias, V."""
-    output_v: float = 0.04
+    output_v: float = 0.02
     """Of the output neuron's bias, V."""
     threshold_v: float = 0.02
     """Of the comparator's threshold, V."""
@@ -85,6 +85,10 @@ class Trim:
         shapes |= {"envelope_v": (3 * bands,), "neuron_v": (neurons,), "output_v": (), "threshold_v": ()}
         codes = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
         return cls(**codes, range=trim_range or TrimRange())
+
+    def having(self, name: str, codes: Codes) -> "Trim":
+        """The same with other codes of one trim."""
+        return Trim(**{item.name: getattr(self, item.name) for item in dataclasses.fields(self)} | {name: codes})
 
     def value(self, name: str) -> Float64:
         """What the codes of one trim add, relative or in V."""

@@ -11,10 +11,11 @@ import pytest
 
 from design_run import TinyRun, tiny_material, tiny_run
 from example_frontend import make_frontend
-from lightsleeper.circuits import Chip, TrimRange
+from lightsleeper.circuits import EFFECTS, Chip, TrimRange
 from lightsleeper.cli import run
 from lightsleeper.design import Silent, YieldSettings, load_design, measure_yield
 from lightsleeper.design.chip_test import ChipTest
+from lightsleeper.design.manufacture import effect_jobs
 from lightsleeper.design.yield_figures import yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.report import YIELD_HEADING, write_yield, yield_lines
@@ -60,7 +61,7 @@ def _figures() -> dict[str, Any]:
 
 
 def test_a_chip_is_good_within_both_limits_at_every_temperature() -> None:
-    """Seed 0 loses just 2 points; 1 loses 3 when cold; 2 wakes 4 times more of 100 when hot; 3 is better than nominal."""
+    """Seed 0 loses just 2 points; 1 loses 3 when cold; 2 wakes 4 times more of 100 when hot; 3 is better."""
     figures = _figures()
     assert figures["chips"] == 4
     assert figures["yield"] == 0.5
@@ -122,6 +123,19 @@ def test_settings_out_of_range_name_field_limit_and_unit(values: dict[str, Any],
         YieldSettings(**values)
 
 
+def test_effects_are_measured_one_at_a_time_on_untrimmed_chips() -> None:
+    nominal = Chip(effects=())
+    jobs = {job.name: job for job in effect_jobs(nominal, SETTINGS, rows=2, supply_v=1.8)}
+    assert set(jobs) == {f"effect {name}" for name in (*EFFECTS, "supply", "temperature -20 C", "temperature 60 C")}
+    assert not any(job.temperatures_c for job in jobs.values())
+    for name in EFFECTS:
+        one, other = jobs[f"effect {name}"].chips
+        assert (tuple(one.effects), one.temperature_c, one.years) == ((name,), 27.0, 10.0 if name == "drift" else 0.0)
+        assert one.seed != other.seed
+    assert [chip.supply_v for chip in jobs["effect supply"].chips] == pytest.approx([1.62, 1.98])
+    assert all(not jobs[f"effect temperature {t} C"].chips[0].effects for t in (-20, 60))
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     return tiny_run(tmp_path_factory)
@@ -167,14 +181,13 @@ def test_a_monte_carlo_goes_on_where_it_stood(tiny: TinyRun, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_the_verb_prints_the_contract(tiny: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["yield", str(tiny.folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--json"]
-    assert run(asked) == 0
+    asked = ["yield", str(tiny.folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--no-effects"]
+    assert run([*asked, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert {"chips", "temperatures_c", "yield", "yield_interval", "effects"} <= set(figures)
     assert figures["temperatures_c"] == [60.0]
-    assert "temperature 60 C" in figures["effects"]
     assert (tiny.folder / "yield.html").is_file()
-    assert run([*asked[:-1], "--no-effects"]) == 0
+    assert run(asked) == 0
     assert "chips are good at all temperatures" in capsys.readouterr().out
     assert run(["yield", str(tiny.folder), "--temperatures", "warm"]) == 2
     assert "--temperatures is 'warm': give degrees Celsius" in capsys.readouterr().err

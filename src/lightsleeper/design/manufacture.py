@@ -20,7 +20,7 @@ from lightsleeper.design.yield_figures import Rows, YieldSettings, yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.learning import rows_for
 
-__all__ = ["measure_yield"]
+__all__ = ["effect_jobs", "measure_yield"]
 
 DRIFT_YEARS = 10.0
 SUPPLY_SHARE = 0.1
@@ -126,7 +126,7 @@ def measure_yield(
     per_hour = float(np.mean([row["false_wakes_per_hour"] for row in finished.done[reference.name]]))
     jobs = [_Job("noise", reference.chips, noise=1)]
     if settings.effects:
-        jobs += _effects(nominal, settings, rows, design)
+        jobs += effect_jobs(nominal, settings, rows=rows, supply_v=design.frontend.process.supply_v)
     groups = -(-settings.chips // rows)
     jobs += [_group(index, rows, settings, here) for index in range(groups)]
     left = [job for job in jobs if job.name not in finished.done]
@@ -160,10 +160,9 @@ def _group(index: int, rows: int, settings: YieldSettings, here: float) -> _Job:
     return _Job(f"chips {index}", chips, settings.temperatures_c)
 
 
-def _effects(nominal: Chip, settings: YieldSettings, rows: int, design: Design) -> list[_Job]:
-    """Each effect alone, on chips that are not calibrated."""
+def effect_jobs(nominal: Chip, settings: YieldSettings, *, rows: int, supply_v: float) -> list[_Job]:
+    """Each effect alone, on `rows` chips that are not calibrated; `supply_v` is the nominal supply."""
     nominal = dataclasses.replace(nominal, weight_law=settings.weight_law)
-    supply_v = design.frontend.process.supply_v
     shares = (1.0 - SUPPLY_SHARE, 1.0 + SUPPLY_SHARE)
     jobs = [
         _Job(

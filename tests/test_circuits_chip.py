@@ -117,6 +117,20 @@ def test_switching_one_effect_leaves_the_draw_of_the_others(effects: set[str], s
         np.testing.assert_array_equal(both[name], alone[name] if effect in effects else nominal)
 
 
+def test_no_two_groups_of_devices_share_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[int] = []
+    plain = np.random.default_rng
+
+    def watched(key: list[int]) -> np.random.Generator:
+        keys.append(key[1])
+        return plain(key)
+
+    monkeypatch.setattr(np.random, "default_rng", watched)
+    build(FRONTEND, Chip(seed=1, years=1.0))
+    assert len(keys) >= 40
+    assert len(set(keys)) == len(keys)
+
+
 @pytest.mark.parametrize("gate_um2", [25.0, 100.0, 1600.0])
 def test_spread_of_the_centre_frequencies_follows_pelgrom(gate_um2: float) -> None:
     """sigma(I) = A_VT kappa / (UT sqrt(W L)) and 0.5 % um / sqrt(W L); f0 of two independent currents 1/sqrt(2) of it.

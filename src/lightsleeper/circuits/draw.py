@@ -41,14 +41,16 @@ class Draw:
             return np.ones(shape)
         sigma_v, sigma = self.mismatch.threshold_sigma_v(self.process), self.mismatch.factor_sigma(self.process)
         exponent = KAPPA / thermal_voltage_v(self.process.temperature_c)
-        threshold_v = sigma_v * self._normal(f"{name} threshold", shape)
-        return np.asarray(np.exp(exponent * threshold_v) * (1.0 + sigma * self._normal(f"{name} factor", shape)))
+        threshold_v = sigma_v * self._normal(effect, f"{name} threshold", shape)
+        return np.asarray(
+            np.exp(exponent * threshold_v) * (1.0 + sigma * self._normal(effect, f"{name} factor", shape))
+        )
 
     def offsets(self, effect: str, name: str, shape: Shape) -> Float64:
         """Input offsets of transconductors, V; the same at every temperature."""
         if effect not in self.effects:
             return np.zeros(shape)
-        return np.asarray(self.mismatch.offset_sigma_v(self.process) * self._normal(f"{name} offset", shape))
+        return np.asarray(self.mismatch.offset_sigma_v(self.process) * self._normal(effect, f"{name} offset", shape))
 
     def capacitors(self, effect: str, name: str, shape: Shape, capacitance_f: float) -> Float64:
         """Ratios of capacitors to their nominal value."""
@@ -58,13 +60,13 @@ class Draw:
         """Log-normal ratios with that standard deviation of the logarithm."""
         if effect not in self.effects:
             return np.ones(shape)
-        return np.asarray(np.exp(sigma * self._normal(name, shape)))
+        return np.asarray(np.exp(sigma * self._normal(effect, name, shape)))
 
     def programmed(self, name: str, shape: Shape, years: float) -> Float64:
         """Ratios of programmed currents to their targets, after `years`."""
         programming = self.relative("weights", f"{name} programming", shape, self.mismatch.programming)
         return programming * self.relative("drift", f"{name} drift", shape, self.mismatch.drift_per_year * years)
 
-    def _normal(self, name: str, shape: Shape) -> Float64:
-        generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+    def _normal(self, effect: str, name: str, shape: Shape) -> Float64:
+        generator = np.random.default_rng([self.seed, zlib.crc32(f"{effect}: {name}".encode())])
         return np.asarray(generator.standard_normal(shape))

@@ -109,6 +109,13 @@ class FrontEndStream:
         if noise_seed is not None:
             self.noise = self.columns.spread(self._each(self._step_noise))
             self._input_noise = np.array([self._input_noise_v(row) for row in self.built], np.float32)
+        self._keep_constants()
+        seed = 0 if noise_seed is None else noise_seed
+        words, self._input_seeds = _generator_words(seed, rows)
+        self.words = words[: self.columns.width]
+
+    def _keep_constants(self) -> None:
+        """What stands behind the bank, of every row, in the shapes in which it is used."""
         self.neurons = NeuronRows(self.built)
         per_input = [(row.envelope_offset_v, row.knee_v, row.log_offset_v) for row in self.built]
         arrays = np.array(per_input, np.float32).transpose(1, 0, 2)[:, :, None]
@@ -120,9 +127,6 @@ class FrontEndStream:
         integrators = [row.frontend.integrator for row in self.built]
         self._rise_s, self._fall_s = (np.array([getattr(i, n) for i in integrators]) for n in ("rise_s", "fall_s"))
         self._integrator_offset_v = np.array([[row.integrator_offset_v] for row in self.built], np.float32)
-        seed = 0 if noise_seed is None else noise_seed
-        words, self._input_seeds = _generator_words(seed, rows)
-        self.words = words[: self.columns.width]
 
     def _each(self, of_row: Callable[[Built], NDArray[np.float64]]) -> NDArray[np.float64]:
         """(n, bands) of every row beside each other: (n, rows x bands); rows of one chip are computed once."""

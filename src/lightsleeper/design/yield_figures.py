@@ -73,7 +73,6 @@ class _Judge:
         self._settings = settings
         self._hits = [row["hits"] for row in nominal]
         self._false = [row["false_wakes"] for row in nominal]
-        self._matched = [row["recall_at_rate"] for row in nominal]
 
     def loss(self, row: dict[str, Any]) -> float:
         """Share of the wake events that the nominal stage hears in addition."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,9 @@ from design_run import TinyRun, tiny_material, tiny_run
 from example_frontend import make_frontend
 from lightsleeper.circuits import EFFECTS, Chip, TrimRange
 from lightsleeper.cli import run
-from lightsleeper.design import Silent, YieldSettings, load_design, measure_yield
+from lightsleeper.design import YieldSettings, load_design
 from lightsleeper.design.chip_test import ChipTest
-from lightsleeper.design.manufacture import effect_jobs
+from lightsleeper.design.manufacture import digest_of, effect_jobs
 from lightsleeper.design.yield_figures import yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.report import YIELD_HEADING, write_yield, yield_lines
@@ -159,35 +160,41 @@ def test_the_nominal_chip_is_the_nominal_stage_and_no_test_sound_is_a_training_s
 
 
 @pytest.mark.slow
-def test_a_monte_carlo_goes_on_where_it_stood(tiny: TinyRun, tmp_path: Path) -> None:
-    design = load_design(tiny.folder)
-    store = tmp_path / "yield.jsonl"
-    small = YieldSettings(chips=1, temperatures_c=(60.0,), test_s=60.0, sequence_s=60.0, effects=False)
-    first = measure_yield(design, small, store=store, workers=1, progress=Silent())
-    assert first["chips"] == 16
-    assert first["effects"] == {}
+def test_the_verb_prints_the_contract_and_goes_on_where_it_stood(
+    tiny: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.folder, folder)
+    asked = ["yield", str(folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--no-effects"]
+    assert run([*asked, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert {"chips", "temperatures_c", "yield", "yield_interval", "effects"} <= set(first)
+    assert (first["chips"], first["temperatures_c"], first["effects"]) == (16, [60.0], {})
+    assert (folder / "yield.html").is_file()
+    store = folder / "yield.jsonl"
     whole = store.read_bytes()
+    assert whole.count(b"\n") == 3
     store.write_bytes(whole + b'{"digest": "half a li')
-    again = measure_yield(design, small, store=store, workers=1, progress=Silent())
-    assert again == first
+    assert run([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
     assert store.read_bytes() == whole
-    other = measure_yield(design, dataclasses.replace(small, seed=1), store=store, workers=1, progress=Silent())
-    assert {chip["seed"] for chip in other["worst_chips"]} <= set(range(1_000_000, 1_000_016))
-    assert store.read_bytes().startswith(whole)
+    assert run(asked) == 0
+    assert "chips are good at all temperatures" in capsys.readouterr().out
     store.write_bytes(b"no json\n")
-    with pytest.raises(InputError, match="is no file of finished chips; remove it"):
-        measure_yield(design, small, store=store, workers=1, progress=Silent())
+    assert run(asked) == 2
+    assert "is no file of finished chips; remove it" in capsys.readouterr().err
+    assert run(["yield", str(folder), "--temperatures", "warm"]) == 2
+    assert "--temperatures is 'warm': give degrees Celsius" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_the_verb_prints_the_contract(tiny: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["yield", str(tiny.folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--no-effects"]
-    assert run([*asked, "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert {"chips", "temperatures_c", "yield", "yield_interval", "effects"} <= set(figures)
-    assert figures["temperatures_c"] == [60.0]
-    assert (tiny.folder / "yield.html").is_file()
-    assert run(asked) == 0
-    assert "chips are good at all temperatures" in capsys.readouterr().out
-    assert run(["yield", str(tiny.folder), "--temperatures", "warm"]) == 2
-    assert "--temperatures is 'warm': give degrees Celsius" in capsys.readouterr().err
+def test_finished_chips_are_those_of_a_design_and_its_settings(tiny: TinyRun) -> None:
+    design = load_design(tiny.folder)
+    plain = digest_of(design, SETTINGS)
+    for values in ({"chips": 900}, {"recall_points": 1.0}, {"effects": False}):
+        assert digest_of(design, dataclasses.replace(SETTINGS, **values)) == plain
+    for values in ({"seed": 1}, {"bits": 5}, {"weight_law": "ratio"}, {"test_s": 61.0}, {"temperatures_c": (0.0,)}):
+        assert digest_of(design, dataclasses.replace(SETTINGS, **values)) != plain
+    louder = dataclasses.replace(design.frontend.amplifier, gain=201.0)
+    other = dataclasses.replace(design, frontend=dataclasses.replace(design.frontend, amplifier=louder))
+    assert digest_of(other, SETTINGS) != plain

@@ -20,7 +20,7 @@ from lightsleeper.design.yield_figures import Rows, YieldSettings, yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.learning import rows_for
 
-__all__ = ["effect_jobs", "measure_yield"]
+__all__ = ["digest_of", "effect_jobs", "measure_yield"]
 
 DRIFT_YEARS = 10.0
 SUPPLY_SHARE = 0.1
@@ -115,7 +115,7 @@ def measure_yield(
         seed=settings.seed,
     )
     trim_range = TrimRange(bits=settings.bits)
-    finished = _Store(store, _digest(design, settings))
+    finished = _Store(store, digest_of(design, settings))
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
     nominal = Chip(temperature_c=here, effects=())
@@ -143,7 +143,7 @@ def _named(job: _Job, test: ChipTest, trim_range: TrimRange, per_hour: float) ->
     return job.name, job.run(test, trim_range, per_hour)
 
 
-def _digest(design: Design, settings: YieldSettings) -> str:
+def digest_of(design: Design, settings: YieldSettings) -> str:
     """What a finished chip hangs on: all but how many there are and how they are judged."""
     kept = dataclasses.asdict(settings)
     for name in ("chips", "recall_points", "false_wake_points", "effects"):

@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from lightsleeper.circuits import EFFECTS, Chip, TrimRange
+from lightsleeper.circuits import EFFECTS, Chip, Mismatch, TrimRange
 from lightsleeper.design.chip_test import ChipTest, Result
 from lightsleeper.design.material import gather
 from lightsleeper.design.measure import Design
@@ -148,7 +148,8 @@ def digest_of(design: Design, settings: YieldSettings) -> str:
     kept = dataclasses.asdict(settings)
     for name in ("chips", "recall_points", "false_wake_points", "effects"):
         del kept[name]
-    text = json.dumps([design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept], sort_keys=True)
+    spread = dataclasses.asdict(Mismatch()) | dataclasses.asdict(TrimRange())
+    text = json.dumps([design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

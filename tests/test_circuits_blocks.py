@@ -141,15 +141,3 @@ def test_network_power_grows_by_the_unit_current_of_each_weight() -> None:
     weights = np.abs(one.hidden_weight).sum() + np.abs(one.output_weight).sum()
     extra_w = two.power_w(PROCESS) - one.power_w(PROCESS)
     assert extra_w == pytest.approx(PROCESS.supply_v * one.unit_current_a * weights)
-
-
-def test_neurons_saturate_at_the_linear_range_and_follow_the_equation() -> None:
-    network, range_v = _network(), PROCESS.range_v
-    inputs = np.random.default_rng(2).normal(scale=0.05, size=(5, 7, 6)).astype(np.float32)
-    excitation = network.excite(inputs, range_v)
-    sums = np.einsum("abi,ni->abn", inputs.astype(np.float64), network.hidden_weight) + network.hidden_bias_v
-    np.testing.assert_allclose(excitation, range_v * np.tanh(sums / range_v), atol=2e-7)
-    score = network.read_out(excitation, range_v)
-    total = excitation.astype(np.float64) @ network.output_weight + network.output_bias_v
-    np.testing.assert_allclose(score, range_v * np.tanh(total / range_v), atol=2e-7)
-    assert np.abs(network.excite(1000.0 * inputs, range_v)).max() == pytest.approx(range_v)

@@ -170,7 +170,7 @@ def _amplify(input_v: Float32, **changes: float) -> Float32:
         np.full(rows, values["gain"] / RANGE_V, np.float32),
         np.full(rows, values["clip_v"] / RANGE_V, np.float32),
         np.full(rows, values["leak"], np.float32),
-        values["noise_v"],
+        np.full(rows, values["noise_v"], np.float32),
         np.arange(rows, dtype=np.uint32) + np.uint32(values["seed"]),
         int(values["first"]),
         steps,
@@ -220,10 +220,10 @@ def test_amplifier_equals_the_reference(amplitude_v: float, tolerance: float, fa
     input_v = (amplitude_v * rng.standard_normal((2, 500))).astype(np.float32)
     taps = interpolation_taps(factor)
     drive = np.empty((2, 1500 * factor), np.float32)
-    rows = [np.full(2, value, np.float32) for value in (100.0 / RANGE_V, 0.4 / RANGE_V, 0.01)]
+    rows = [np.full(2, value, np.float32) for value in (100.0 / RANGE_V, 0.4 / RANGE_V, 0.01, 0.0)]
     histories = [np.zeros((2, stage.shape[1] - 1), np.float32) for stage in taps]
     states = [np.zeros(2, np.float32), np.zeros((2, 3), np.float32)]
-    amplify(input_v, *taps, *rows, 0.0, np.zeros(2, np.uint32), 0, 100, *histories, *states, drive)
+    amplify(input_v, *taps, *rows, np.zeros(2, np.uint32), 0, 100, *histories, *states, drive)
     for row in range(2):
         wide = reference.couple(input_v[row].astype(float), leak=0.01)
         for stage in taps:

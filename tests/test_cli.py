@@ -20,7 +20,7 @@ from lightsleeper.design.run_folder import RUN_MARKS
 from lightsleeper.errors import LightsleeperError
 from lightsleeper.recordings import synthetic_recordings
 
-VERBS = ("design", "evaluate", "simulate", "power", "verify", "export", "bench averaging")
+VERBS = ("design", "evaluate", "simulate", "power", "verify", "yield", "export", "bench averaging")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -159,7 +159,14 @@ def test_an_out_folder_in_use_is_kept(tmp_path: Path, capsys: Capture):
 
 @pytest.mark.parametrize(
     "verb",
-    [["evaluate", "--recordings", "."], ["simulate", "x.wav"], ["power"], ["verify"], ["export", "--to", "spice"]],
+    [
+        ["evaluate", "--recordings", "."],
+        ["simulate", "x.wav"],
+        ["power"],
+        ["verify"],
+        ["yield"],
+        ["export", "--to", "spice"],
+    ],
 )
 def test_a_folder_that_is_no_run_is_one_line(verb: list[str], tmp_path: Path, capsys: Capture):
     assert run([verb[0], str(tmp_path), *verb[1:]]) == 2
@@ -178,6 +185,8 @@ def test_other_errors_have_their_exit_codes(monkeypatch: pytest.MonkeyPatch, cap
     assert said_line(capsys) == "lightsleeper: a tool failed"
     assert fail(KeyboardInterrupt()) == 130
     assert said_line(capsys) == "lightsleeper: interrupted; nothing was written"
+    assert run(["yield", "run"]) == 130
+    assert said_line(capsys) == "lightsleeper: interrupted; finished chips are kept"
     with pytest.raises(ZeroDivisionError):
         fail(ZeroDivisionError())
 

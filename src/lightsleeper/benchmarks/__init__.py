@@ -9,6 +9,7 @@ from lightsleeper.benchmarks.averaging import bench_averaging, bench_cost
 from lightsleeper.benchmarks.circuits import bench_circuits, circuit_tables
 from lightsleeper.benchmarks.cost import extra_bytes
 from lightsleeper.benchmarks.device import bench_device, device_tables, memory_maps
+from lightsleeper.benchmarks.grid import on_cluster
 from lightsleeper.benchmarks.printed import COST_HEADING, SUMMARY_HEADING, SUMMARY_NOTES, cost_tables, summary_tables
 from lightsleeper.benchmarks.rivals import METHODS
 from lightsleeper.benchmarks.scenarios import SCENARIOS
@@ -32,6 +33,7 @@ __all__ = [
     "device_tables",
     "extra_bytes",
     "memory_maps",
+    "on_cluster",
     "summarise",
     "summary_tables",
 ]

@@ -19,7 +19,7 @@ from lightsleeper.benchmarks.scoring import chance, score_standard_error
 from lightsleeper.benchmarks.tasks import Task, load, task_named
 from lightsleeper.errors import InputError, LightsleeperError
 
-__all__ = ["Grid", "Job", "Progress", "estimate_s", "jobs_left", "run_grid"]
+__all__ = ["Grid", "Job", "Progress", "estimate_s", "jobs_left", "on_cluster", "run_grid"]
 
 
 class Progress(Protocol):
@@ -183,7 +183,7 @@ def run_grid(
     jobs = jobs_left(keys, finished, folder)
     minutes = estimate_s(jobs, finished) / 60
     progress.begin(f"{len(jobs)} training runs, about {minutes:.1f} core-minutes", len(jobs))
-    with _backend(cluster):
+    with on_cluster(cluster):
         parallel = joblib.Parallel(n_jobs=-1 if cluster else workers, return_as="generator_unordered")
         for results in parallel(joblib.delayed(job.run)() for job in jobs):
             append_results(results_path, results)
@@ -192,7 +192,11 @@ def run_grid(
     return {key: finished[key] for key in keys}
 
 
-def _backend(cluster: str | None) -> AbstractContextManager[None]:
+def on_cluster(cluster: str | None) -> AbstractContextManager[None]:
+    """Where joblib's jobs go: to the Dask scheduler at this address; None leaves them on this machine.
+
+    Raises MissingToolError where the package for it is missing, LightsleeperError where no scheduler answers.
+    """
     return nullcontext() if cluster is None else _dask(cluster)
 
 

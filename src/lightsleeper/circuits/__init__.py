@@ -11,15 +11,23 @@ from lightsleeper.circuits.blocks import (
     NeuralNetwork,
     Process,
 )
+from lightsleeper.circuits.built import Built, build
+from lightsleeper.circuits.calibration import calibrate
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.columns import MOST_COLUMNS
 from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.mismatch import EFFECTS, Mismatch
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.stream import FrontEndStream
+from lightsleeper.circuits.trim import Trim, TrimRange
 
 __all__ = [
     "CONTROL_RATE_HZ",
+    "EFFECTS",
     "MOST_COLUMNS",
     "Amplifier",
+    "Built",
+    "Chip",
     "Comparator",
     "Compressor",
     "EnvelopeDetectors",
@@ -28,6 +36,11 @@ __all__ = [
     "FrontEndStream",
     "Integrator",
     "Microphone",
+    "Mismatch",
     "NeuralNetwork",
     "Process",
+    "Trim",
+    "TrimRange",
+    "build",
+    "calibrate",
 ]

@@ -143,7 +143,7 @@ def amplify(
     gain: Float32,
     clip: Float32,
     leak: Float32,
-    noise_v: float,
+    noise_v: Float32,
     seeds: UInt32,
     first: int,
     frame: int,
@@ -166,7 +166,7 @@ def amplify(
         gain: (B,) gain from the input to the transconductors' linear range, 1/V.
         clip: (B,) output swing of the amplifier in linear ranges.
         leak: (B,) fraction per sample by which the AC coupling follows the input.
-        noise_v: rms input noise per sample, in V; 0 switches it off.
+        noise_v: (B,) rms input noise per sample, in V; 0 switches it off.
         seeds: (B,) noise seed of each row.
         first: index of the first sample since the stream began.
         frame: samples per frame.
@@ -181,7 +181,6 @@ def amplify(
     phases, finer_count = finer_taps.shape
     steps = frame * factor
     filled, finer_filled = _filled(taps), _filled(finer_taps)
-    scale = f32(noise_v) * NOISE_UNIT * f32(np.sqrt(0.5))
     line = np.empty(count - 1 + frame, dtype=np.float32)
     finer = np.empty(finer_count - 1 + steps, dtype=np.float32)
     between = np.zeros(steps, dtype=np.float32)
@@ -189,6 +188,7 @@ def amplify(
     current = np.empty_like(wide)
     mean = np.empty(phases * steps, dtype=np.float32)
     for row in range(rows):
+        scale = noise_v[row] * NOISE_UNIT * f32(np.sqrt(0.5))
         rate = leak[row]
         slope = gain[row] * (f32(1.0) - f32(0.5) * rate)
         coupled = state[row]
@@ -198,7 +198,7 @@ def amplify(
         for begin in range(0, samples, frame):
             fresh = line[count - 1 :]
             fresh[:] = input_v[row, begin : begin + frame]
-            if noise_v > 0:
+            if scale > 0:
                 add_input_noise(fresh, scale, seeds[row], first + begin)
             for t in range(frame):
                 v = fresh[t] - coupled

@@ -18,7 +18,6 @@ from lightsleeper.circuits.device import (
     ota_noise_density_a2_per_hz,
     thermal_voltage_v,
 )
-from lightsleeper.circuits.network_kernel import tanh_layer
 from lightsleeper.circuits.poles import band_rules, output_variance
 from lightsleeper.errors import InputError
 
@@ -143,25 +142,32 @@ class FilterBank:
         current = bias_current_a(1.0, self.capacitance_f, range_v=self.range_v(process)) * f0 * (2.0 + 2.0 / q)
         return process.supply_v * current
 
-    def step_noise_v(self, process: Process, step_s: float, substeps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def step_noise_v(
+        self, process: Process, step_s: float, substeps: NDArray[np.int64], *, ratios: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Rms noise per simulation step at the output and the internal node, shape (2, bands), in V.
 
         White current noise S_i = 4 q Ib / L of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C
         (3). Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
         Both are scaled so that the recursion puts out `output_noise_v`: noise that falls on the steps alone is
-        not quite that of the circuit in a band near a quarter of their rate.
+        not quite that of the circuit in a band near a quarter of their rate. `ratios` as in `step_rules`.
         """
-        f0, q = np.asarray(self.center_hz), np.asarray(self.q)
-        coupling = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
-        output = coupling * (1.0 + 2.0 / q)
-        variance = np.stack([output, coupling]) * step_s / (2.0 * self.capacitance_f**2)
-        simulated = output_variance(self.step_rules(step_s / substeps), variance, substeps)
-        return np.asarray(np.sqrt(variance * self.output_noise_v(process) ** 2 / simulated))
+        f0, q, (drive, damping, outward, inward) = np.asarray(self.center_hz), np.asarray(self.q), self._ratios(ratios)
+        density = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
+        output = density * (outward + (drive + damping) / q)
+        variance = np.stack([output, density * inward]) * step_s / (2.0 * self.capacitance_f**2)
+        simulated = output_variance(self.step_rules(step_s / substeps, ratios=ratios), variance, substeps)
+        return np.asarray(np.sqrt(variance * self.output_noise_v(process, ratios=ratios) ** 2 / simulated))
 
-    def output_noise_v(self, process: Process) -> NDArray[np.float64]:
-        """Integrated output noise sqrt(2 gamma kT/C (1 + Q)), gamma = 2/kappa, shape (bands,), in V rms."""
+    def output_noise_v(self, process: Process, *, ratios: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Integrated output noise, shape (bands,), in V rms: sqrt(2 gamma kT/C (1 + Q)), gamma = 2/kappa.
+
+        In general sqrt(gamma kT/C (Gin + Gd + 2 G1) / Gd), with `ratios` as in `step_rules`.
+        """
         kt = BOLTZMANN_J_PER_K * (process.temperature_c + 273.15)
-        return np.asarray(np.sqrt(2.0 * (2.0 / KAPPA) * kt / self.capacitance_f * (1.0 + np.asarray(self.q))))
+        drive, damping, outward, _ = self._ratios(ratios)
+        over_damping = (drive + damping + 2.0 * np.asarray(self.q) * outward) / damping
+        return np.asarray(np.sqrt((2.0 / KAPPA) * kt / self.capacitance_f * over_damping))
 
     def response(self, frequency_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
         """Small-signal transfer function H(j 2 pi f), shape (bands, frequencies)."""
@@ -169,11 +175,20 @@ class FilterBank:
         ratio = 1j * np.asarray(frequency_hz)[None, :] / f0
         return np.asarray((ratio / q) / (ratio**2 + ratio / q + 1.0))
 
-    def step_rules(self, substep_s: NDArray[np.floating] | float) -> NDArray[np.float64]:
-        """Coefficients of the recursion at substeps of that length (bands,), shape (13, bands); see `band_rules`."""
+    def step_rules(
+        self, substep_s: NDArray[np.floating] | float, *, ratios: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Coefficients of the recursion at substeps of that length (bands,), shape (13, bands); see `band_rules`.
+
+        `ratios` (4, bands) are the transconductances Gin, Gd, G1 and G2 of a chip over their nominal values.
+        """
         angle = 2.0 * math.pi * np.asarray(self.center_hz) * substep_s
-        damping = angle / np.asarray(self.q)
-        return band_rules(drive=damping, damping=damping, outward=angle, inward=angle)
+        by_q = angle / np.asarray(self.q)
+        drive, damping, outward, inward = self._ratios(ratios)
+        return band_rules(drive=by_q * drive, damping=by_q * damping, outward=angle * outward, inward=angle * inward)
+
+    def _ratios(self, ratios: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return np.ones((4, self.bands)) if ratios is None else ratios
 
 
 TIME_NAMES = ("fast_attack_s", "fast_decay_s", "slow_attack_s", "slow_decay_s", "floor_rise_s", "floor_fall_s")
@@ -254,25 +269,6 @@ class NeuralNetwork:
         followers = float((self.capacitance_f * process.range_v / self.neuron_s).sum())
         tails = (self.neurons + 1) * self.neuron_current_a
         return process.supply_v * (used * self.unit_current_a + tails + followers)
-
-    def excite(self, compressed_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
-        """What the neurons' capacitors charge towards, in V: (..., inputs) -> (..., neurons)."""
-        return _layer(compressed_v, self.hidden_weight.T, self.hidden_bias_v, range_v)
-
-    def read_out(self, hidden_v: NDArray[np.float32], range_v: float) -> NDArray[np.float32]:
-        """Score in V of the settled neurons: (..., neurons) -> (...)."""
-        return _layer(hidden_v, self.output_weight[:, None], np.array([self.output_bias_v]), range_v)[..., 0]
-
-
-def _layer(
-    values_v: NDArray[np.float32], weight: NDArray[np.float64], bias_v: NDArray[np.float64], range_v: float
-) -> NDArray[np.float32]:
-    """Neurons before their capacitors, V_N tanh((W v + b) / V_N): (..., n) through (n, m) and (m,) -> (..., m)."""
-    swing = np.full((1, len(bias_v)), range_v, np.float32)
-    weight_per_range, bias = ((array[None] / range_v).astype(np.float32) for array in (weight, bias_v))
-    frames = math.prod(values_v.shape[:-1])
-    flat = tanh_layer(values_v.reshape(1, frames, values_v.shape[-1]), weight_per_range, bias, swing)
-    return flat.reshape(*values_v.shape[:-1], len(bias_v))
 
 
 @dataclass(frozen=True, slots=True)

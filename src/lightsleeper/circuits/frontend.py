@@ -19,6 +19,7 @@ from lightsleeper.circuits.blocks import (
     NeuralNetwork,
     Process,
 )
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.stream import FrontEndStream
 from lightsleeper.errors import InputError
 
@@ -117,13 +118,19 @@ class FrontEnd:
         return cls(**blocks)
 
     def simulate(
-        self, microphone_v: NDArray[np.floating[Any]], rate_hz: float, *, noise_seed: int | None = None
+        self,
+        microphone_v: NDArray[np.floating[Any]],
+        rate_hz: float,
+        *,
+        chip: Chip | None = None,
+        noise_seed: int | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """Waveforms of one recording at every net.
 
         Args:
             microphone_v: (T,) voltage at the microphone's output.
             rate_hz: its sample rate.
+            chip: the chip that hears it; None is nominal.
             noise_seed: seed of the circuit's noise; None is noiseless.
 
         Returns:
@@ -135,6 +142,7 @@ class FrontEnd:
         volts = np.asarray(microphone_v, dtype=np.float32)
         if volts.ndim != 1 or not np.isfinite(volts).all():
             raise InputError(f"microphone voltage of shape {volts.shape}: give one channel (T,) of finite samples")
-        stream = FrontEndStream(self, rows=1, rate_hz=rate_hz, noise_seed=noise_seed)
+        chips = None if chip is None else (chip,)
+        stream = FrontEndStream(self, rows=1, rate_hz=rate_hz, noise_seed=noise_seed, chips=chips)
         nets = stream.trace(volts[None, :])
         return {name: values[0] if values.ndim > 1 else values for name, values in nets.items()}

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits.blocks import NeuralNetwork
+from lightsleeper.circuits.built import Built, build, filter_offsets
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.rates import (
     CONTROL_RATE_HZ,
@@ -91,13 +92,16 @@ def means_over(drive: Float64, substeps: int) -> Float64:
     return np.stack([(2.0 * first + middle) / 3.0 - tilt, (middle + 2.0 * last) / 3.0 + tilt], axis=1)
 
 
-def band_pass(drive: Float64, rule: Sequence[float], state: Sequence[float]) -> tuple[Float64, Float64]:
+def band_pass(
+    drive: Float64, rule: Sequence[float], state: Sequence[float], *, bias: float = 0.0
+) -> tuple[Float64, Float64]:
     """Two-integrator band-pass (2.3) by the fitted Adams rules of `poles.band_rules`, in linear ranges.
 
     Args:
         drive: (N,) mean drive over every substep.
         rule: the 13 coefficients.
         state: s, x, and the last three tanh of output and internal node, newest first.
+        bias: constant current into the output, added in every substep.
 
     Returns:
         Output at the beginning of every substep (N,), and states after each (N, 8).
@@ -111,7 +115,7 @@ def band_pass(drive: Float64, rule: Sequence[float], state: Sequence[float]) -> 
         o0 = math.tanh(o)
         x = keep * x + m0 * o0 + m1 * o1 + m2 * o2 + m3 * o3
         x0 = math.tanh(x)
-        s += gain * u - ratio * (m0 * x0 + m1 * x1 + m2 * x2 + m3 * x3) - bleed * x
+        s += gain * u + bias - ratio * (m0 * x0 + m1 * x1 + m2 * x2 + m3 * x3) - bleed * x
         o1, o2, o3, x1, x2, x3 = o0, o1, o2, x0, x1, x2
         outputs[t], states[t] = o, (s, x, o1, o2, o3, x1, x2, x3)
     return outputs, states
@@ -146,16 +150,20 @@ def column(
     substeps: int,
     hop: int,
     start: Sequence[float] = (0.0,) * 11,
+    bias: float = 0.0,
+    offset: float = 0.0,
 ) -> tuple[Float64, Float64]:
     """One band over (3 N,) thirds of steps, from the states of `kernels.STATE_NAMES`.
+
+    `bias` as in `band_pass`; `offset` is added to what the detectors hear, in linear ranges.
 
     Returns:
         Hop means of fast envelope, slow envelope and floor (N / hop, 3), and output in the middle substep, which the
         detectors hear, with the envelopes after each step (N, 4), in V.
     """
-    outputs, _ = band_pass(means_over(drive, substeps).reshape(-1), rule, start[:8])
+    outputs, _ = band_pass(means_over(drive, substeps).reshape(-1), rule, start[:8], bias=bias)
     heard_v = range_v * outputs.reshape(-1, substeps)[:, substeps // 2]
-    rectified_v = np.abs(heard_v)
+    rectified_v = np.abs(heard_v + range_v * offset)
     fast_v = follower(rectified_v, rates[0], rates[1], start_v=start[8])
     slow_v = follower(rectified_v, rates[2], rates[3], start_v=start[9])
     floor_v = follower(fast_v, rates[4], rates[5], start_v=start[10])
@@ -164,27 +172,35 @@ def column(
 
 
 def logarithm(input_v: Float64, *, knee_v: float, slope_v: float) -> Float64:
-    """Diode-connected transistor: slope ln(1 + v / knee), in V (2.6)."""
-    return np.asarray(slope_v * np.log(1.0 + input_v / knee_v))
+    """Diode-connected transistor: slope ln(1 + v / knee), in V (2.6); it conducts one way."""
+    return np.asarray(slope_v * np.log(1.0 + np.maximum(input_v, 0.0) / knee_v))
 
 
-def network(input_v: Float64, parameters: NeuralNetwork, *, range_v: float) -> tuple[Float64, Float64]:
+def network(input_v: Float64, built: Built) -> tuple[Float64, Float64]:
     """Neurons with time constants and output neuron (2.7): inputs (F, I) -> neurons (F, N) and score (F,), in V."""
+    parameters, range_v = built.frontend.network, built.frontend.process.range_v
     hidden_v = np.empty((len(input_v), parameters.neurons))
     for i in range(parameters.neurons):
         sums_v = input_v @ parameters.hidden_weight[i] + parameters.hidden_bias_v[i]
         rate = frame_fraction(float(parameters.neuron_s[i]), CONTROL_RATE_HZ)
-        hidden_v[:, i] = follower(range_v * np.tanh(sums_v / range_v), rate, rate)
+        excitation_v = built.neuron_gain[i] * range_v * np.tanh(sums_v / range_v) + built.neuron_offset_v[i]
+        hidden_v[:, i] = follower(excitation_v, rate, rate)
     sums_v = hidden_v @ parameters.output_weight + parameters.output_bias_v
-    return hidden_v, range_v * np.tanh(sums_v / range_v)
+    return hidden_v, built.output_gain * range_v * np.tanh(sums_v / range_v)
 
 
-def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> dict[str, Float64]:
-    """The noiseless first stage over one signal of whole frames; nets and shapes as in `FrontEnd.simulate`."""
-    bank = frontend.bank
+def first_stage(
+    frontend: FrontEnd, microphone_v: Float64, rate_hz: float, *, chip: Chip | None = None
+) -> dict[str, Float64]:
+    """The noiseless first stage over one signal of whole frames; nets and shapes as in `FrontEnd.simulate`.
+
+    Without a chip it is nominal.
+    """
+    built = build(frontend, chip or Chip(temperature_c=frontend.process.temperature_c, effects=()))
+    frontend, bank = built.frontend, frontend.bank
     factor = oversampling_for(rate_hz, max(bank.center_hz))
     step_rate_hz = rate_hz * factor
-    range_v, bank_range_v = frontend.process.range_v, bank.range_v(frontend.process)
+    bank_range_v = bank.range_v(frontend.process)
     leak = frame_fraction(1.0 / (2.0 * math.pi * frontend.amplifier.corner_hz), rate_hz)
     wide_v = couple(microphone_v, leak=leak)
     for taps in interpolation_taps(factor):
@@ -192,30 +208,43 @@ def first_stage(frontend: FrontEnd, microphone_v: Float64, rate_hz: float) -> di
     amplified = frontend.amplifier.gain / bank_range_v * wide_v
     drive = mean_drive(amplified, clip=frontend.amplifier.clip_v / bank_range_v, points=16)
     substeps = substeps_for(np.asarray(bank.center_hz), step_rate_hz)
-    rules = bank.step_rules(1.0 / (step_rate_hz * substeps))
+    rules = bank.step_rules(1.0 / (step_rate_hz * substeps), ratios=built.ratios)
+    biases, offsets = filter_offsets(built, step_rate_hz * substeps)
     times_s = frontend.envelopes.times_s()
     hop = round(step_rate_hz / CONTROL_RATE_HZ)
     means, filtered = [], []
     for band in range(bank.bands):
         rates = [frame_fraction(float(time_s), step_rate_hz) for time_s in times_s[:, band]]
         envelopes_v, traced_v = column(
-            drive, rules[:, band].tolist(), rates, range_v=bank_range_v, substeps=int(substeps[band]), hop=hop
+            drive,
+            rules[:, band].tolist(),
+            rates,
+            range_v=bank_range_v,
+            substeps=int(substeps[band]),
+            hop=hop,
+            bias=float(biases[band]),
+            offset=float(offsets[band]),
         )
         means.append(envelopes_v)
-        filtered.append(traced_v[:, 0])
+        filtered.append(traced_v[:, 0] - built.filter_offset_v[3, band])
     nets = {name: np.array([m[:, i] for m in means]) for i, name in enumerate(("fast", "slow", "floor"))}
-    logs = {
-        f"log_{name}": logarithm(v, knee_v=frontend.compressor.knee_v, slope_v=frontend.process.slope_v)
-        for name, v in nets.items()
-    }
-    hidden_v, score_v = network(np.concatenate(list(logs.values())).T, frontend.network, range_v=range_v)
+    logs = {name: np.empty_like(values) for name, values in nets.items()}
+    for kind, (name, values_v) in enumerate(nets.items()):
+        for band in range(bank.bands):
+            i = kind * bank.bands + band
+            heard_v = values_v[band] + built.envelope_offset_v[i]
+            log_v = logarithm(heard_v, knee_v=float(built.knee_v[i]), slope_v=frontend.process.slope_v)
+            logs[name][band] = log_v + built.log_offset_v[i]
+    hidden_v, score_v = network(np.concatenate(list(logs.values())).T, built)
     rise, fall = (frame_fraction(t, CONTROL_RATE_HZ) for t in (frontend.integrator.rise_s, frontend.integrator.fall_s))
     # Over a frame the score moves from its last value to its next; before the first one the neurons are at 0 V.
-    ends_v = np.concatenate([[range_v * math.tanh(frontend.network.output_bias_v / range_v)], score_v])
-    integral_v = follower((ends_v[1:] + ends_v[:-1]) / 2.0, rise, fall)
+    range_v = frontend.process.range_v
+    at_rest_v = built.output_gain * range_v * math.tanh(frontend.network.output_bias_v / range_v)
+    ends_v = np.concatenate([[at_rest_v], score_v])
+    integral_v = follower((ends_v[1:] + ends_v[:-1]) / 2.0 + built.integrator_offset_v, rise, fall)
     return {
         **nets,
-        **logs,
+        **{f"log_{name}": values for name, values in logs.items()},
         "filter": np.array(filtered),
         "hidden": hidden_v.T,
         "score": score_v,

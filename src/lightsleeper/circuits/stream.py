@@ -1,5 +1,6 @@
 """The first stage in time: state in, state out, in chunks of any length."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,13 +8,15 @@ from numpy.typing import NDArray
 
 from lightsleeper.circuits import kernels
 from lightsleeper.circuits.amplify import amplify
+from lightsleeper.circuits.built import Built, build, filter_offsets
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.integrator import integrate_forward
 from lightsleeper.circuits.network_kernel import log1p
+from lightsleeper.circuits.neurons import NeuronRows
 from lightsleeper.circuits.rates import (
     CONTROL_RATE_HZ,
     SUBSTEPS,
-    frame_fraction,
     interpolation_taps,
     oversampling_for,
     substeps_for,
@@ -48,6 +51,14 @@ def _generator_words(seed: int, rows: int) -> tuple[NDArray[np.uint32], NDArray[
     return np.maximum(words[:LANES], np.uint32(1)), words[LANES:]
 
 
+def _built_rows(frontend: "FrontEnd", rows: int, chips: Sequence[Chip] | None) -> list[Built]:
+    if chips is None:
+        return [build(frontend, Chip(temperature_c=frontend.process.temperature_c, effects=()))] * rows
+    if len(chips) != rows:
+        raise InputError(f"{len(chips)} chips for {rows} signals; give one each")
+    return [build(frontend, chip) for chip in chips]
+
+
 class FrontEndStream:
     """Runs a `FrontEnd` over `rows` signals at once; each call goes on where the last one stopped.
 
@@ -60,6 +71,7 @@ class FrontEndStream:
         rate_hz: sample rate, a multiple of the frame rate.
         noise_seed: seed of the circuit's noise; None is noiseless.
         frame_rate_hz: frames per second; training takes fewer than measurement.
+        chips: the chip of each row; none means that all rows are nominal.
     """
 
     def __init__(
@@ -70,9 +82,11 @@ class FrontEndStream:
         rate_hz: float,
         noise_seed: int | None = None,
         frame_rate_hz: float = CONTROL_RATE_HZ,
+        chips: Sequence[Chip] | None = None,
     ) -> None:
         self.frontend = frontend
         self.rows = rows
+        self.built = _built_rows(frontend, rows, chips)
         if rate_hz % frame_rate_hz:
             raise InputError(f"sample rate {rate_hz:g} Hz: resample to a multiple of {frame_rate_hz:g} Hz")
         factor = oversampling_for(rate_hz, max(frontend.bank.center_hz))
@@ -90,39 +104,64 @@ class FrontEndStream:
         self._samples_done = 0
         self._state = np.zeros((kernels.STATES, self.columns.width), np.float32)
         self._integral = np.zeros(rows, np.float32)
-        at_rest_v = np.zeros((rows, 1, frontend.network.neurons), np.float32)
-        self._last_score = frontend.network.read_out(at_rest_v, frontend.process.range_v)
         self._hidden = np.zeros(rows * frontend.network.neurons, np.float32)
         self._awake = np.zeros(rows, np.bool_)
         self._pending: Float32 = np.zeros((rows, 0), np.float32)
-        self._range_v = frontend.bank.range_v(frontend.process)
-        self._coefficients = self.columns.spread(np.tile(self._band_coefficients(), (1, rows)))
+        self._range_v = np.array([frontend.bank.range_v(row.frontend.process) for row in self.built])
+        self._coefficients = self.columns.spread(self._each(self._band_coefficients))
         self.noise = np.zeros((2, self.columns.width), np.float32)
-        self._input_noise = 0.0
+        self._input_noise = np.zeros(rows, np.float32)
         if noise_seed is not None:
-            noise_v = frontend.bank.step_noise_v(frontend.process, 1.0 / self.step_rate_hz, self.substeps)
-            self.noise = self.columns.spread(np.tile(noise_v / self._range_v, (1, rows)))
-            self._input_noise = self._input_noise_v()
+            self.noise = self.columns.spread(self._each(self._step_noise))
+            self._input_noise = np.array([self._input_noise_v(row) for row in self.built], np.float32)
+        self._keep_constants()
+        self._last_score = self.neurons.read_out(np.zeros((rows, 1, frontend.network.neurons), np.float32))
         seed = 0 if noise_seed is None else noise_seed
         words, self._input_seeds = _generator_words(seed, rows)
         self.words = words[: self.columns.width]
 
-    def _band_coefficients(self) -> NDArray[np.float64]:
+    def _keep_constants(self) -> None:
+        """What stands behind the bank, of every row, in the shapes in which it is used."""
+        self.neurons = NeuronRows(self.built)
+        per_input = [(row.envelope_offset_v, row.knee_v, row.log_offset_v) for row in self.built]
+        arrays = np.array(per_input, np.float32).transpose(1, 0, 2)[:, :, None]
+        self._envelope_offset_v, self._knee_v, self._log_offset_v = arrays
+        # The loop's output counts from the offset of G2, see `filter_offsets`.
+        self._rest_v = np.array([row.filter_offset_v[3] for row in self.built], np.float32)[:, :, None]
+        self._slope_v = np.array([[[row.frontend.process.slope_v]] for row in self.built], np.float32)
+        self._neuron_s = np.concatenate([row.frontend.network.neuron_s for row in self.built])
+        integrators = [row.frontend.integrator for row in self.built]
+        self._rise_s, self._fall_s = (np.array([getattr(i, n) for i in integrators]) for n in ("rise_s", "fall_s"))
+        self._integrator_offset_v = np.array([[row.integrator_offset_v] for row in self.built], np.float32)
+
+    def _each(self, of_row: Callable[[Built], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """(n, bands) of every row beside each other: (n, rows x bands); rows of one chip are computed once."""
+        parts = {id(row): of_row(row) for row in self.built}
+        return np.concatenate([parts[id(row)] for row in self.built], axis=1)
+
+    def _band_coefficients(self, row: Built) -> NDArray[np.float64]:
         """(22, bands) in the order of the kernel."""
-        bank, envelopes = self.frontend.bank, self.frontend.envelopes
-        rules = bank.step_rules(1.0 / (self.step_rate_hz * self.substeps))
-        rates = -np.expm1(-1.0 / (envelopes.times_s() * self.step_rate_hz))
-        none = np.zeros(bank.bands)
-        return np.stack([*rules[:10], *rates, *rules[10:], none, none, np.full(bank.bands, self._range_v)])
+        bank, stage = self.frontend.bank, row.frontend
+        range_v = bank.range_v(stage.process)
+        rules = bank.step_rules(1.0 / (self.step_rate_hz * self.substeps), ratios=row.ratios)
+        rates = -np.expm1(-1.0 / (stage.envelopes.times_s() * self.step_rate_hz))
+        bias, offset = filter_offsets(row, self.step_rate_hz * self.substeps)
+        return np.stack([*rules[:10], *rates, *rules[10:], bias, offset, np.full(bank.bands, range_v)])
+
+    def _step_noise(self, row: Built) -> NDArray[np.float64]:
+        """(2, bands) in linear ranges."""
+        bank, process = self.frontend.bank, row.frontend.process
+        noise_v = bank.step_noise_v(process, 1.0 / self.step_rate_hz, self.substeps, ratios=row.ratios)
+        return noise_v / bank.range_v(process)
 
     @property
     def fixed_coefficients(self) -> Float32:
         """(6, width) coefficients that are not trained."""
         return self._coefficients[kernels.TRAINED :]
 
-    def _input_noise_v(self) -> float:
+    def _input_noise_v(self, row: Built) -> float:
         """Rms noise per sample: microphone and amplifier densities over the recording's bandwidth."""
-        microphone, amplifier = self.frontend.microphone, self.frontend.amplifier
+        microphone, amplifier = row.frontend.microphone, row.frontend.amplifier
         nyquist = self.rate_hz / 2.0
         microphone_v = microphone.noise_pa * microphone.sensitivity_v_per_pa * np.sqrt(nyquist / 20_000.0)
         amplifier_v = amplifier.noise_v * np.sqrt(nyquist / amplifier.bandwidth_hz)
@@ -133,7 +172,8 @@ class FrontEndStream:
 
         Returns (drive rows, >= T x phases) over the substeps, in units of the tail current.
         """
-        amplifier = self.frontend.amplifier
+        amplifiers = [row.frontend.amplifier for row in self.built]
+        coupling_s = 1.0 / (2.0 * np.pi * np.array([amplifier.corner_hz for amplifier in amplifiers]))
         # An odd number of cache lines: at a power of two all rows would fall into the same few places of the cache.
         substeps = samples_v.shape[1] // self.frame_samples * self.hop * SUBSTEPS
         length = (substeps // 32 * 2 + 3) * 16
@@ -141,9 +181,9 @@ class FrontEndStream:
         amplify(  # type: ignore[call-arg]  # numba's stub counts them wrongly
             samples_v,
             *self._taps,
-            np.full(self.rows, amplifier.gain / self._range_v, np.float32),
-            np.full(self.rows, amplifier.clip_v / self._range_v, np.float32),
-            np.full(self.rows, frame_fraction(1.0 / (2.0 * np.pi * amplifier.corner_hz), self.rate_hz), np.float32),
+            (np.array([amplifier.gain for amplifier in amplifiers]) / self._range_v).astype(np.float32),
+            (np.array([amplifier.clip_v for amplifier in amplifiers]) / self._range_v).astype(np.float32),
+            (-np.expm1(-1.0 / (coupling_s * self.rate_hz))).astype(np.float32),
             self._input_noise,
             self._input_seeds,
             self._samples_done,
@@ -197,30 +237,28 @@ class FrontEndStream:
 
     def compress(self, envelopes_v: Float32) -> Float32:
         """Logarithms as the network sees them: (F, 3, rows x bands) -> (rows, F, 3 x bands)."""
-        knee, slope = self.frontend.compressor.knee_v, self.frontend.process.slope_v
-        logs = np.float32(slope) * log1p(envelopes_v / np.float32(knee))
-        frames, kinds, _ = logs.shape
+        frames, kinds, _ = envelopes_v.shape
         bands = self.frontend.bank.bands
-        by_row = logs.reshape(frames, kinds, self.rows, bands).transpose(2, 0, 1, 3)
-        return np.ascontiguousarray(by_row).reshape(self.rows, frames, kinds * bands)
+        by_row = envelopes_v.reshape(frames, kinds, self.rows, bands).transpose(2, 0, 1, 3)
+        heard_v = np.ascontiguousarray(by_row).reshape(self.rows, frames, kinds * bands) + self._envelope_offset_v
+        # A diode conducts one way: an offset below its input's rest is lost.
+        logs_v = self._slope_v * log1p(np.maximum(heard_v, np.float32(0.0)) / self._knee_v)
+        return np.asarray(logs_v + self._log_offset_v)
 
     def network(self, compressed_v: Float32) -> tuple[Float32, Float32]:
         """Neurons and score: (rows, F, inputs) -> (rows, F, neurons) and (rows, F), in V."""
-        network, range_v = self.frontend.network, self.frontend.process.range_v
-        excitation = network.excite(compressed_v, range_v).transpose(1, 0, 2)
+        excitation = self.neurons.excite(compressed_v).transpose(1, 0, 2)
         columns = excitation.reshape(len(excitation), self._hidden.size)
-        settled = self._settle(columns, np.tile(network.neuron_s, self.rows), self._hidden)
+        settled = self._settle(columns, self._neuron_s, self._hidden)
         hidden = settled.reshape(excitation.shape).transpose(1, 0, 2)
-        return hidden, network.read_out(hidden, range_v)
+        return hidden, self.neurons.read_out(hidden)
 
     def integrate(self, score_v: Float32) -> Float32:
         """Asymmetric integrator over (rows, F) volts at the frames' ends, between which they move on straight lines."""
         ends_v = np.concatenate([self._last_score, score_v], axis=1)
         self._last_score = ends_v[:, -1:]
-        score_v = np.float32(0.5) * (ends_v[:, 1:] + ends_v[:, :-1])
-        integrator = self.frontend.integrator
-        rise_s, fall_s = (np.full(self.rows, time) for time in (integrator.rise_s, integrator.fall_s))
-        return np.ascontiguousarray(self._settle(score_v.T, rise_s, self._integral, fall_s=fall_s).T)
+        inputs = (np.float32(0.5) * (ends_v[:, 1:] + ends_v[:, :-1]) + self._integrator_offset_v).T
+        return np.ascontiguousarray(self._settle(inputs, self._rise_s, self._integral, fall_s=self._fall_s).T)
 
     def _settle(
         self,
@@ -257,7 +295,7 @@ class FrontEndStream:
         nets: dict[str, NDArray[np.float32]] = {
             "time_s": ((np.arange(frames) + first + 1) / self.frame_rate_hz).astype(np.float32),
             "filter_time_s": ((np.arange(steps) + first * self.hop + 1) / self.step_rate_hz).astype(np.float32),
-            "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0),
+            "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0) - self._rest_v,
         }
         for index, name in enumerate(("fast", "slow", "floor")):
             nets[name] = outputs[:, index].reshape(frames, self.rows, bands).transpose(1, 2, 0)
@@ -265,14 +303,14 @@ class FrontEndStream:
         nets["hidden"] = hidden.transpose(0, 2, 1)
         nets["score"] = score
         nets["integral"] = integral
-        supply = np.float32(self.frontend.process.supply_v)
-        nets["wake"] = (supply * self._compare(integral)).astype(np.float32)
+        supply_v = np.array([[row.frontend.process.supply_v] for row in self.built])
+        nets["wake"] = (supply_v * self._compare(integral)).astype(np.float32)
         return nets
 
     def _compare(self, integral_v: Float32) -> NDArray[np.bool_]:
         """Comparator over (rows, F) volts, from where it stood after the last call."""
-        rows = zip(integral_v, self._awake, strict=True)
-        high = np.stack([compare(row, self.frontend.comparator, awake=bool(awake)) for row, awake in rows])
+        rows = zip(integral_v, self.built, self._awake, strict=True)
+        high = np.stack([compare(row, chip.frontend.comparator, awake=bool(awake)) for row, chip, awake in rows])
         if high.shape[1]:
             self._awake = high[:, -1]
         return high

@@ -56,7 +56,9 @@ def run(arguments: list[str]) -> int:
         return _fail(usage(), EXIT_BAD_INPUT)
     # Typer hands back Ctrl-C as an exit code, and a verb's None.
     if code == EXIT_INTERRUPTED:
-        kept = "finished runs are kept" if arguments[:1] == ["bench"] else "nothing was written"
+        kept = {"bench": "finished runs are kept", "yield": "finished chips are kept"}.get(
+            arguments[0], "nothing was written"
+        )
         return _fail(f"interrupted; {kept}", code)
     return int(code or 0)
 

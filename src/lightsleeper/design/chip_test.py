@@ -1,0 +1,153 @@
+"""The test of a chip: which sounds it hears, what the factory trims it with, and how it is judged."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsleeper.circuits import Chip, FrontEnd, FrontEndStream, TrimRange, calibrate
+from lightsleeper.design.material import Material
+from lightsleeper.design.spec import Spec
+from lightsleeper.design.streams import streams_of
+from lightsleeper.detection import Decision, evaluate, operating_curve
+from lightsleeper.learning import floor_of
+from lightsleeper.recordings import Recording, Scene, mix_scene
+
+__all__ = ["ChipTest", "Result"]
+
+EVENTS_PER_HOUR = 280.0
+"""Wake events, and as many foreign sounds: as dense as the gap lets ordinary clips be."""
+GAP_S = 2.5
+"""Wakes closer than 2 s are one."""
+TEST_SEED = 8_000_000
+CHUNK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one chip did in the test.
+
+    Attributes:
+        hits: wake events heard.
+        false_wakes: wakes at foreign sounds and on bare floor.
+        false_wakes_per_hour: at the density of the standard scene.
+        recall_at_rate: best recall over all thresholds at no more false wakes an hour than asked for.
+    """
+
+    hits: int
+    false_wakes: int
+    false_wakes_per_hour: float
+    recall_at_rate: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipTest:
+    """Sounds and rules of the test; the same for every chip.
+
+    Attributes:
+        frontend: the design.
+        scene: wake events and foreign sounds of recordings that the design never saw.
+        sequence: what the factory plays while it trims, of recordings that the design was trained on.
+        foreign_per_hour: of the standard scene.
+        noise_seed: row r of every group of chips hears the same noise, so that chips differ by themselves alone.
+    """
+
+    frontend: FrontEnd
+    scene: Scene
+    sequence: Scene
+    foreign_per_hour: float
+    noise_seed: int
+
+    @classmethod
+    def of(
+        cls, frontend: FrontEnd, material: Material, spec: Spec, *, test_s: float, sequence_s: float, seed: int
+    ) -> "ChipTest":
+        """Mix both scenes from the recordings of a design."""
+        first = TEST_SEED + 10_000 * seed
+        return cls(
+            frontend=frontend,
+            scene=_scene(material.test, spec, duration_s=test_s, seed=first),
+            sequence=_scene(material.train, spec, duration_s=sequence_s, seed=first + 1),
+            foreign_per_hour=spec.scene.foreign_per_hour,
+            noise_seed=first + 2,
+        )
+
+    @property
+    def wake_events(self) -> int:
+        """Number of wake events."""
+        return sum(event.wake for event in self.scene.events)
+
+    @property
+    def foreign_sounds(self) -> int:
+        """Number of foreign sounds."""
+        return len(self.scene.events) - self.wake_events
+
+    def trimmed(self, chips: Sequence[Chip], trim_range: TrimRange) -> list[Chip]:
+        """The chips after calibration on the sequence."""
+        volts = self.sequence.pressure_pa * self._sensitivity
+        return calibrate(
+            self.frontend, chips, volts, self.sequence.rate_hz, noise_seed=self.noise_seed + 1, trim_range=trim_range
+        )
+
+    def judge(self, chips: Sequence[Chip], *, per_hour: float, noise: int = 0) -> list[Result]:
+        """Results of chips side by side, each at its own threshold.
+
+        Args:
+            chips: as many as the columns hold.
+            per_hour: rate for `Result.recall_at_rate`.
+            noise: another number is another noise.
+        """
+        stream = FrontEndStream(
+            self.frontend,
+            rows=len(chips),
+            rate_hz=self.scene.rate_hz,
+            noise_seed=self.noise_seed + 1000 * noise,
+            chips=chips,
+        )
+        step = round(CHUNK_S * self.scene.rate_hz)
+        volts = self.scene.pressure_pa * self._sensitivity
+        parts = [stream.process(_repeated(volts[i : i + step], len(chips))) for i in range(0, volts.size, step)]
+        integrals_v = np.concatenate(parts, axis=1)
+        comparators = [row.frontend.comparator for row in stream.built]
+        decisions = [Decision(threshold=c.threshold_v, hysteresis=c.hysteresis_v) for c in comparators]
+        return [self._result(row, d, per_hour) for row, d in zip(integrals_v, decisions, strict=True)]
+
+    @property
+    def _sensitivity(self) -> np.float32:
+        return np.float32(self.frontend.microphone.sensitivity_v_per_pa)
+
+    def _result(self, integral_v: NDArray[np.float32], decision: Decision, per_hour: float) -> Result:
+        streams = streams_of([self.scene], [integral_v])
+        figures = evaluate(streams, (), decision, foreign_per_hour=self.foreign_per_hour)
+        curve = operating_curve(streams, decision=decision, foreign_per_hour=self.foreign_per_hour)
+        within = np.maximum.accumulate(curve.false_wakes_per_hour) <= per_hour
+        return Result(
+            hits=figures.hits,
+            false_wakes=figures.false_wakes,
+            false_wakes_per_hour=figures.false_wakes_per_hour,
+            recall_at_rate=float(curve.recall[within].max(initial=0.0)),
+        )
+
+
+def _repeated(volts: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.broadcast_to(volts, (rows, volts.size)))
+
+
+def _scene(recordings: Sequence[Recording], spec: Spec, *, duration_s: float, seed: int) -> Scene:
+    settings = spec.scene.settings(
+        duration_s=duration_s, wake_per_hour=EVENTS_PER_HOUR, foreign_per_hour=EVENTS_PER_HOUR
+    )
+    return mix_scene(
+        wake=[r for r in recordings if r.label == spec.wake],
+        foreign=[r for r in recordings if r.label != spec.wake],
+        floor=floor_of(recordings),
+        settings=dataclasses.replace(settings, gap_s=GAP_S),
+        seed=seed,
+    )

@@ -1,0 +1,182 @@
+"""Monte Carlo over chips and temperatures: how many of those made do what was designed, and what costs the others."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from lightsleeper.circuits import EFFECTS, Chip, Mismatch, TrimRange
+from lightsleeper.design.chip_test import ChipTest, Result
+from lightsleeper.design.material import gather
+from lightsleeper.design.measure import Design
+from lightsleeper.design.progress import Progress
+from lightsleeper.design.yield_figures import Rows, YieldSettings, yield_figures
+from lightsleeper.errors import InputError
+from lightsleeper.learning import rows_for
+
+__all__ = ["digest_of", "effect_jobs", "measure_yield"]
+
+DRIFT_YEARS = 10.0
+SUPPLY_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One group of chips side by side.
+
+    Attributes:
+        name: group of chips, or what the chips are.
+        chips: untrimmed.
+        temperatures_c: at which they are tested after calibration; none: they are not calibrated.
+        noise: which noise they hear.
+    """
+
+    name: str
+    chips: tuple[Chip, ...]
+    temperatures_c: tuple[float, ...] = ()
+    noise: int = 0
+
+    def run(self, test: ChipTest, trim_range: TrimRange, per_hour: float) -> Rows:
+        """A row a chip and condition."""
+        rows = self._rows("before", self.chips, test, per_hour)
+        if self.temperatures_c:
+            trimmed = test.trimmed(self.chips, trim_range)
+            for temperature_c in self.temperatures_c:
+                there = [dataclasses.replace(chip, temperature_c=temperature_c) for chip in trimmed]
+                rows += self._rows("after", there, test, per_hour)
+        return rows
+
+    def _rows(self, stage: str, chips: Sequence[Chip], test: ChipTest, per_hour: float) -> Rows:
+        results: Iterable[Result] = test.judge(chips, per_hour=per_hour, noise=self.noise)
+        return [
+            {"stage": stage, "row": row, "seed": chip.seed, "temperature_c": chip.temperature_c} | result.as_dict()
+            for row, (chip, result) in enumerate(zip(chips, results, strict=True))
+        ]
+
+
+class _Store:
+    """Finished jobs in a file, a line each, so that a broken-off Monte Carlo goes on where it stood."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self._path, self._digest = path, digest
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            path.write_text(whole, encoding="utf-8")
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+            self.done: dict[str, Rows] = {line["job"]: line["rows"] for line in lines if line["digest"] == digest}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: is no file of finished chips; remove it") from None
+
+    def add(self, job: str, rows: Rows) -> None:
+        self.done[job] = rows
+        line = json.dumps({"digest": self._digest, "job": job, "rows": rows}, allow_nan=False)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
+
+
+def measure_yield(
+    design: Design, settings: YieldSettings, *, store: Path, workers: int, progress: Progress
+) -> dict[str, Any]:
+    """Make chips, test them before and after calibration, and each effect alone.
+
+    Jobs go through joblib, hence also to a cluster whose backend the caller has chosen.
+
+    Args:
+        design: the finished design; its recordings are read again.
+        settings: see `YieldSettings`.
+        store: file of finished chips; those of the same design and settings are not made again.
+        workers: processes; -1 for all.
+        progress: told of every finished group.
+
+    Returns:
+        Plain values for JSON: `chips`, `temperatures_c`, `yield`, `yield_interval` (after calibration, each chip at all
+        temperatures), `effects` (name -> loss of recall of chips with this effect alone, before calibration), and
+        beside them what stands in docs/yield.md.
+    """
+    material = gather(design.spec, progress)
+    progress.begin("mixing the test", 0)
+    test = ChipTest.of(
+        design.frontend,
+        material,
+        design.spec,
+        test_s=settings.test_s,
+        sequence_s=settings.sequence_s,
+        seed=settings.seed,
+    )
+    trim_range = TrimRange(bits=settings.bits)
+    finished = _Store(store, digest_of(design, settings))
+    rows = rows_for(design.frontend.bank.bands)
+    here = design.frontend.process.temperature_c
+    nominal = Chip(temperature_c=here, effects=())
+    reference = _Job("nominal", (nominal,) * rows)
+    progress.begin("testing the nominal stage", 1)
+    if reference.name not in finished.done:
+        finished.add(reference.name, reference.run(test, trim_range, np.inf))
+    per_hour = float(np.mean([row["false_wakes_per_hour"] for row in finished.done[reference.name]]))
+    jobs = [_Job("noise", reference.chips, noise=1)]
+    if settings.effects:
+        jobs += effect_jobs(nominal, settings, rows=rows, supply_v=design.frontend.process.supply_v)
+    groups = -(-settings.chips // rows)
+    jobs += [_group(index, rows, settings, here) for index in range(groups)]
+    left = [job for job in jobs if job.name not in finished.done]
+    progress.begin("testing chips", len(left))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    for name, part in parallel(joblib.delayed(_named)(job, test, trim_range, per_hour) for job in left):
+        finished.add(name, part)
+        progress.advance()
+    asked = {job.name: finished.done[job.name] for job in jobs}
+    return yield_figures(test, settings, finished.done[reference.name], asked)
+
+
+def _named(job: _Job, test: ChipTest, trim_range: TrimRange, per_hour: float) -> tuple[str, Rows]:
+    return job.name, job.run(test, trim_range, per_hour)
+
+
+def digest_of(design: Design, settings: YieldSettings) -> str:
+    """What a finished chip hangs on: all but how many there are and how they are judged."""
+    kept = dataclasses.asdict(settings)
+    for name in ("chips", "recall_points", "false_wake_points", "effects"):
+        del kept[name]
+    spread = dataclasses.asdict(Mismatch()) | dataclasses.asdict(TrimRange())
+    text = json.dumps([design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _group(index: int, rows: int, settings: YieldSettings, here: float) -> _Job:
+    first = 1_000_000 * settings.seed + index * rows
+    seeds = range(first, first + rows)
+    law, years = settings.weight_law, settings.years
+    chips = tuple(Chip(seed=seed, temperature_c=here, weight_law=law, years=years) for seed in seeds)
+    return _Job(f"chips {index}", chips, settings.temperatures_c)
+
+
+def effect_jobs(nominal: Chip, settings: YieldSettings, *, rows: int, supply_v: float) -> list[_Job]:
+    """Each effect alone, on `rows` chips that are not calibrated; `supply_v` is the nominal supply."""
+    nominal = dataclasses.replace(nominal, weight_law=settings.weight_law)
+    shares = (1.0 - SUPPLY_SHARE, 1.0 + SUPPLY_SHARE)
+    jobs = [
+        _Job(
+            "effect supply", tuple(dataclasses.replace(nominal, supply_v=supply_v * shares[i % 2]) for i in range(rows))
+        )
+    ]
+    for temperature_c in settings.temperatures_c:
+        if temperature_c != nominal.temperature_c:
+            chips = (dataclasses.replace(nominal, temperature_c=temperature_c),) * rows
+            jobs.append(_Job(f"effect temperature {temperature_c:g} C", chips))
+    for effect in EFFECTS:
+        years = DRIFT_YEARS if effect == "drift" else 0.0
+        seeds = range(1_000_000 * settings.seed, 1_000_000 * settings.seed + rows)
+        chips = tuple(dataclasses.replace(nominal, seed=seed, effects=(effect,), years=years) for seed in seeds)
+        jobs.append(_Job(f"effect {effect}", chips))
+    return jobs

@@ -1,0 +1,127 @@
+"""Calibration: codes within their bits, what they mend, and that nothing but the trims changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from example_frontend import RATE_HZ, make_frontend, noise_bursts
+from lightsleeper.circuits import Chip, Comparator, FrontEndStream, Trim, TrimRange, build, calibrate
+from lightsleeper.errors import InputError
+
+SEQUENCE_V = noise_bursts(1, 192_000, rms_v=0.2e-3)[0]
+NAMES = ("center", "q", "gain", "detector_v", "envelope_v", "neuron_v", "output_v", "threshold_v")
+CHIPS = [Chip(seed=seed, temperature_c=60.0, years=3.0) for seed in range(6)]
+
+
+def _settled_threshold_v() -> float:
+    """Exceeded in a fifth of the sequence."""
+    integral_v = FrontEndStream(make_frontend(), rows=1, rate_hz=RATE_HZ).process(SEQUENCE_V[None])[0]
+    return float(np.quantile(integral_v[len(integral_v) // 2 :], 0.8))
+
+
+FRONTEND = make_frontend(comparator=Comparator(threshold_v=_settled_threshold_v(), hysteresis_v=1e-3))
+
+
+@pytest.fixture(scope="module")
+def trimmed() -> list[Chip]:
+    return calibrate(FRONTEND, CHIPS, SEQUENCE_V, RATE_HZ)
+
+
+def _here(chip: Chip) -> Chip:
+    return dataclasses.replace(chip, temperature_c=27.0, years=0.0)
+
+
+def test_calibration_changes_nothing_but_the_trims(trimmed: list[Chip]) -> None:
+    for chip, before in zip(trimmed, CHIPS, strict=True):
+        assert dataclasses.replace(chip, trim=None) == before
+        assert chip.trim is not None
+        assert chip.trim.total_bits == 6 * (4 * 3 + 9 + 3 + 2)
+        for name in NAMES:
+            codes = getattr(chip.trim, name)
+            assert np.issubdtype(codes.dtype, np.integer)
+            assert codes.min() >= -32
+            assert codes.max() <= 31
+
+
+def test_bands_and_offsets_come_within_a_step_of_nominal(trimmed: list[Chip]) -> None:
+    steps = TrimRange()
+    for chip in trimmed:
+        built = build(FRONTEND, _here(chip))
+        np.testing.assert_allclose(built.center_hz, FRONTEND.bank.center_hz, rtol=0.7 * steps.step("center"))
+        np.testing.assert_allclose(built.q, FRONTEND.bank.q, rtol=0.7 * steps.step("q"))
+        gain = built.peak_gain * built.frontend.amplifier.gain / FRONTEND.amplifier.gain
+        np.testing.assert_allclose(gain, 1.0, rtol=0.7 * steps.step("gain"))
+        rest_v = built.detector_offset_v - built.filter_offset_v[3]
+        assert np.abs(rest_v).max() <= 0.51 * steps.step("detector_v")
+        assert np.abs(built.envelope_offset_v).max() <= 0.51 * steps.step("envelope_v")
+
+
+def test_trimmed_chips_decide_as_the_nominal_stage_and_untrimmed_ones_do_not(trimmed: list[Chip]) -> None:
+    """On the sequence itself, at the temperature of the factory: share of frames with another decision."""
+    volts = np.tile(SEQUENCE_V, (len(CHIPS), 1))
+
+    def wakes(chips: list[Chip] | None) -> np.ndarray:
+        stream = FrontEndStream(FRONTEND, rows=len(CHIPS), rate_hz=RATE_HZ, chips=chips)
+        return stream.trace(volts)["wake"][:, 800:] > 0
+
+    nominal = wakes(None)
+    before = (wakes([_here(chip) for chip in CHIPS]) != nominal).mean()
+    after = (wakes([_here(chip) for chip in trimmed]) != nominal).mean()
+    assert before > 0.02
+    assert after < 0.35 * before
+
+
+def test_calibration_is_the_same_alone_and_in_company(trimmed: list[Chip]) -> None:
+    alone = calibrate(FRONTEND, CHIPS[2:3], SEQUENCE_V, RATE_HZ)[0]
+    assert alone.trim is not None
+    assert trimmed[2].trim is not None
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(alone.trim, name), getattr(trimmed[2].trim, name))
+
+
+def test_a_nominal_chip_needs_no_trim_and_one_bit_mends_less() -> None:
+    chip = calibrate(FRONTEND, [Chip(effects=())], SEQUENCE_V, RATE_HZ)[0]
+    assert chip.trim is not None
+    for name in NAMES[:5]:
+        assert not getattr(chip.trim, name).any()
+    for name in NAMES[5:]:  # successive approximation ends at or one below
+        assert np.abs(getattr(chip.trim, name)).max() <= 1
+    coarse = calibrate(FRONTEND, CHIPS[:1], SEQUENCE_V, RATE_HZ, trim_range=TrimRange(bits=1))[0]
+    fine = calibrate(FRONTEND, CHIPS[:1], SEQUENCE_V, RATE_HZ, trim_range=TrimRange(bits=8))[0]
+    errors = [np.abs(build(FRONTEND, _here(c)).center_hz / FRONTEND.bank.center_hz - 1.0).max() for c in (coarse, fine)]
+    assert errors[1] < 0.1 * errors[0]
+
+
+@given(st.sampled_from(NAMES), st.floats(-1.0, 1.0), st.integers(1, 12))
+def test_codes_are_the_nearest_within_their_reach(name: str, wanted: float, bits: int) -> None:
+    trim_range = TrimRange(bits=bits)
+    reach, step = getattr(trim_range, name), trim_range.step(name)
+    value = float(trim_range.code(name, np.array(wanted)) * step)
+    assert -reach * (1 + 1e-9) <= value <= reach - step + 1e-12
+    assert abs(value - min(max(wanted, -reach), reach - step)) <= 0.5 * step * (1 + 1e-9)
+
+
+def test_trims_act_on_their_own_transconductors() -> None:
+    neutral = Trim.neutral(3, 3)
+    for name, expected in (
+        ("center", (1, 1, 1, 1)),
+        ("q", (1, 1, 0, 0)),
+        ("gain", (1, 0, 0, 0)),
+    ):
+        ratios = neutral.having(name, np.array([2, 0, 0])).ratios()
+        np.testing.assert_allclose(ratios[:, 0], 1.0 + 2.0 * neutral.range.step(name) * np.array(expected))
+        np.testing.assert_array_equal(ratios[:, 1:], 1.0)
+
+
+def test_what_cannot_be_calibrated_with_is_refused() -> None:
+    with pytest.raises(InputError, match="test sequence lasts 1 s; give 10 s or more"):
+        calibrate(FRONTEND, CHIPS, SEQUENCE_V[:16_000], RATE_HZ)
+    with pytest.raises(InputError, match="does not wake in the test sequence"):
+        calibrate(make_frontend(comparator=Comparator(threshold_v=1.0)), CHIPS[:1], SEQUENCE_V, RATE_HZ)
+    with pytest.raises(InputError, match="bits is 0 bits; give 1 to 12 bits"):
+        TrimRange(bits=0)
+    with pytest.raises(InputError, match="neuron_v is 9 V; give 0 to"):
+        TrimRange(neuron_v=9.0)

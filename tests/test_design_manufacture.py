@@ -1,0 +1,200 @@
+"""Monte Carlo over chips: figures from known rows, chips that are judged alike in any group, and a run that goes on."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from design_run import TinyRun, tiny_material, tiny_run
+from example_frontend import make_frontend
+from lightsleeper.circuits import EFFECTS, Chip, TrimRange
+from lightsleeper.cli import run
+from lightsleeper.design import YieldSettings, load_design
+from lightsleeper.design.chip_test import ChipTest
+from lightsleeper.design.manufacture import digest_of, effect_jobs
+from lightsleeper.design.yield_figures import yield_figures
+from lightsleeper.errors import InputError
+from lightsleeper.report import YIELD_HEADING, write_yield, yield_lines
+
+SETTINGS = YieldSettings(chips=4, temperatures_c=(-20.0, 60.0))
+
+
+def _row(row: int, hits: int, false_wakes: int, **more: Any) -> dict[str, Any]:
+    values = {"stage": "before", "row": row, "seed": row, "temperature_c": 27.0}
+    return (
+        values
+        | {
+            "hits": hits,
+            "false_wakes": false_wakes,
+            "false_wakes_per_hour": 0.5 * false_wakes,
+            "recall_at_rate": hits / 100,
+        }
+        | more
+    )
+
+
+def _figures() -> dict[str, Any]:
+    """Two places in a group, 100 wake events and 50 foreign sounds; nominal recall 0.90 and 0.92."""
+    test = SimpleNamespace(frontend=make_frontend(), wake_events=100, foreign_sounds=50)
+    nominal = [_row(0, 90, 10), _row(1, 92, 10)]
+    jobs = {
+        "noise": [_row(0, 91, 10), _row(1, 89, 10)],
+        "effect weights": [_row(0, 80, 10), _row(1, 90, 10)],
+        "chips 0": [
+            _row(0, 60, 10, seed=0),
+            _row(1, 92, 30, seed=1),
+            *(_row(0, hits, 10, seed=0, stage="after", temperature_c=t) for t, hits in ((-20.0, 88), (60.0, 90))),
+            *(_row(1, hits, 10, seed=1, stage="after", temperature_c=t) for t, hits in ((-20.0, 89), (60.0, 92))),
+        ],
+        "chips 1": [
+            _row(0, 90, 10, seed=2),
+            _row(1, 92, 10, seed=3),
+            *(_row(0, 90, wakes, seed=2, stage="after", temperature_c=t) for t, wakes in ((-20.0, 11), (60.0, 12))),
+            *(_row(1, 99, 3, seed=3, stage="after", temperature_c=t) for t in (-20.0, 60.0)),
+        ],
+    }
+    return yield_figures(test, SETTINGS, nominal, jobs)  # type: ignore[arg-type]
+
+
+def test_a_chip_is_good_within_both_limits_at_every_temperature() -> None:
+    """Seed 0 loses just 2 points; 1 loses 3 when cold; 2 wakes 4 times more of 100 when hot; 3 is better."""
+    figures = _figures()
+    assert figures["chips"] == 4
+    assert figures["yield"] == 0.5
+    assert figures["yield_interval"][0] < 0.5 < figures["yield_interval"][1]
+    cold, hot = figures["after_calibration"]["-20"], figures["after_calibration"]["60"]
+    assert (cold["yield"], hot["yield"]) == (0.75, 0.75)
+    assert cold["loss_of_recall"] == pytest.approx((0.02 + 0.03 + 0.0 - 0.07) / 4)
+    assert hot["false_wakes_per_100_foreign_rise"] == pytest.approx(100 * (0 + 0 + 2 - 7) / 50 / 4)
+    assert figures["before_calibration"]["yield"] == 0.5
+    assert figures["effects"] == {"weights": pytest.approx(0.06)}
+    assert figures["noise_alone"]["yield"] == 0.5
+    assert figures["nominal"]["recall"] == pytest.approx(0.91)
+    assert figures["worst_chips"][0] == {
+        "seed": 1,
+        "temperature_c": -20.0,
+        "loss_of_recall": pytest.approx(0.03),
+        "false_wakes_per_100_foreign_rise": 0.0,
+    }
+    assert figures["conditions"]["trim_bits_per_chip"] == 6 * (4 * 3 + 9 + 3 + 2)
+    json.dumps(figures, allow_nan=False)
+
+
+def test_tables_and_page_hold_the_figures(tmp_path: Path) -> None:
+    figures = _figures()
+    (_, lines), (_, effects) = yield_lines(figures)
+    assert [line[0] for line in lines] == [
+        "nominal, another noise",
+        "before calibration",
+        "calibrated, -20 C",
+        "calibrated, 60 C",
+    ]
+    assert lines[2][1:3] == ("4", "75.0")
+    assert effects[0][0] == "weights"
+    assert all(len(line) == len(YIELD_HEADING) for line in (*lines, *effects))
+    write_yield(tmp_path / "yield.html", figures)
+    page = (tmp_path / "yield.html").read_text(encoding="utf-8")
+    assert "50.0 % of 4 calibrated chips" in page
+    assert '"name":"calibrated, 60 C"' in page
+    assert "<dt>weight_law</dt><dd>charge</dd>" in page
+    without = figures | {"effects_in_full": {}, "effects": {}}
+    assert len(yield_lines(without)) == 1
+    write_yield(tmp_path / "yield.html", without)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"chips": 0}, "yield: chips is 0; give 1 to"),
+        ({"temperatures_c": ()}, "temperatures_c is empty"),
+        ({"temperatures_c": (20.0, 300.0)}, "temperatures_c is 300 C; give -40 to 125 C"),
+        ({"test_s": 5.0}, "test_s is 5 s; give 60 to 36000 s"),
+        ({"recall_points": -1.0}, "recall_points is -1 points"),
+        ({"years": 99.0}, "years is 99 years; give 0 to 25 years"),
+        ({"bits": 0}, "bits is 0 bits; give 1 to 12 bits"),
+    ],
+)
+def test_settings_out_of_range_name_field_limit_and_unit(values: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        YieldSettings(**values)
+
+
+def test_effects_are_measured_one_at_a_time_on_untrimmed_chips() -> None:
+    nominal = Chip(effects=())
+    jobs = {job.name: job for job in effect_jobs(nominal, SETTINGS, rows=2, supply_v=1.8)}
+    assert set(jobs) == {f"effect {name}" for name in (*EFFECTS, "supply", "temperature -20 C", "temperature 60 C")}
+    assert not any(job.temperatures_c for job in jobs.values())
+    for name in EFFECTS:
+        one, other = jobs[f"effect {name}"].chips
+        assert (tuple(one.effects), one.temperature_c, one.years) == ((name,), 27.0, 10.0 if name == "drift" else 0.0)
+        assert one.seed != other.seed
+    assert [chip.supply_v for chip in jobs["effect supply"].chips] == pytest.approx([1.62, 1.98])
+    assert all(not jobs[f"effect temperature {t} C"].chips[0].effects for t in (-20, 60))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.mark.slow
+def test_the_nominal_chip_is_the_nominal_stage_and_no_test_sound_is_a_training_sound(tiny: TinyRun) -> None:
+    design = load_design(tiny.folder)
+    material = tiny_material()
+    test = ChipTest.of(design.frontend, material, design.spec, test_s=120.0, sequence_s=60.0, seed=0)
+    assert test.wake_events == test.foreign_sounds == 9
+    files = [{event.file for event in scene.events} for scene in (test.scene, test.sequence)]
+    assert not files[0] & files[1]
+    assert files[0] <= {recording.file for recording in material.test}
+    nominal = test.judge([Chip(effects=())] * 3, per_hour=np.inf)
+    mixed = test.judge([Chip(effects=()), Chip(seed=1), Chip(effects=(), seed=5)], per_hour=np.inf)
+    assert (mixed[0], mixed[2]) == (nominal[0], nominal[2])
+    assert max(result.hits for result in nominal) <= 9
+    hot = [dataclasses.replace(chip, temperature_c=60.0) for chip in test.trimmed([Chip(seed=1)], TrimRange())]
+    assert hot[0].trim is not None
+
+
+@pytest.mark.slow
+def test_the_verb_prints_the_contract_and_goes_on_where_it_stood(
+    tiny: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny.folder, folder)
+    asked = ["yield", str(folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--no-effects"]
+    assert run([*asked, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert {"chips", "temperatures_c", "yield", "yield_interval", "effects"} <= set(first)
+    assert (first["chips"], first["temperatures_c"], first["effects"]) == (16, [60.0], {})
+    assert (folder / "yield.html").is_file()
+    store = folder / "yield.jsonl"
+    whole = store.read_bytes()
+    assert whole.count(b"\n") == 3
+    store.write_bytes(whole + b'{"digest": "half a li')
+    assert run([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert store.read_bytes() == whole
+    assert run(asked) == 0
+    assert "chips are good at all temperatures" in capsys.readouterr().out
+    store.write_bytes(b"no json\n")
+    assert run(asked) == 2
+    assert "is no file of finished chips; remove it" in capsys.readouterr().err
+    assert run(["yield", str(folder), "--temperatures", "warm"]) == 2
+    assert "--temperatures is 'warm': give degrees Celsius" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_finished_chips_are_those_of_a_design_and_its_settings(tiny: TinyRun) -> None:
+    design = load_design(tiny.folder)
+    plain = digest_of(design, SETTINGS)
+    for values in ({"chips": 900}, {"recall_points": 1.0}, {"effects": False}):
+        assert digest_of(design, dataclasses.replace(SETTINGS, **values)) == plain
+    for values in ({"seed": 1}, {"bits": 5}, {"weight_law": "ratio"}, {"test_s": 61.0}, {"temperatures_c": (0.0,)}):
+        assert digest_of(design, dataclasses.replace(SETTINGS, **values)) != plain
+    louder = dataclasses.replace(design.frontend.amplifier, gain=201.0)
+    other = dataclasses.replace(design, frontend=dataclasses.replace(design.frontend, amplifier=louder))
+    assert digest_of(other, SETTINGS) != plain

@@ -1,4 +1,4 @@
-"""Stimuli for standalone blocks, and their small-signal gain as differences of their large-signal equations have it."""
+"""Small-signal gain of a standalone block as differences of its large-signal equations have it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,17 +8,6 @@ from lightsleeper.circuits.block import Block
 
 Float64 = NDArray[np.float64]
 PROCESS = Process()
-
-
-def swelling_noise(
-    *, peak_v: float, top_hz: float = 5e3, rate_hz: float = 200e3, duration_s: float = 0.02, seed: int = 0
-) -> Float64:
-    """Band-limited noise that swells from silence to `peak_v` and dies away, (T,) V."""
-    count = round(rate_hz * duration_s)
-    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
-    spectrum[np.fft.rfftfreq(count, 1.0 / rate_hz) > top_hz] = 0.0
-    noise = np.fft.irfft(spectrum, count) * np.sin(np.pi * np.arange(count) / count) ** 2
-    return peak_v * noise / np.abs(noise).max()
 
 
 def linearised_gain(

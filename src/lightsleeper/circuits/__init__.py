@@ -13,16 +13,23 @@ from lightsleeper.circuits.blocks import (
     Process,
 )
 from lightsleeper.circuits.columns import MOST_COLUMNS
+from lightsleeper.circuits.decision import RegenerativeComparator, SlopeIntegrator
+from lightsleeper.circuits.detectors import AdaptiveDetector, PeakDetector
 from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
+from lightsleeper.circuits.neuron import Neuron
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
+from lightsleeper.circuits.ratio import LogRatio
 from lightsleeper.circuits.stream import FrontEndStream
 
 __all__ = [
     "CONTROL_RATE_HZ",
     "MOST_COLUMNS",
+    "AdaptiveDetector",
     "Amplifier",
+    "AutomaticGainControl",
     "Block",
     "C4BandPass",
     "Comparator",
@@ -31,12 +38,18 @@ __all__ = [
     "FilterBank",
     "FrontEnd",
     "FrontEndStream",
+    "GainStage",
     "GmCFilter",
     "Integrator",
     "LinearBlock",
+    "LogRatio",
     "Microphone",
     "NeuralNetwork",
+    "Neuron",
     "Ota",
+    "PeakDetector",
     "Process",
+    "RegenerativeComparator",
+    "SlopeIntegrator",
     "simulate_block",
 ]

@@ -16,9 +16,19 @@ from lightsleeper.circuits.blocks import Process
 from lightsleeper.circuits.device import thermal_voltage_v
 from lightsleeper.errors import InputError
 
-__all__ = ["Block", "LinearBlock", "check_limits", "limited", "limited_current", "simulate_block", "state_variance"]
+__all__ = [
+    "Block",
+    "LinearBlock",
+    "check_limits",
+    "limited",
+    "limited_current",
+    "march",
+    "simulate_block",
+    "state_variance",
+]
 
 Float64 = NDArray[np.float64]
+MOST_SUBSTEPS = 256
 
 
 class Block(Protocol):
@@ -55,10 +65,10 @@ class LinearBlock(Block, Protocol):
     """A block that has a small-signal transfer function and a noise at its operating point."""
 
     def transfer(self, frequency_hz: Float64, process: Process) -> NDArray[np.complex128]:
-        """Small-signal gain from the first input at each frequency, shape (frequencies,)."""
+        """Small-signal gain from the first input at rest at each frequency, shape (frequencies,)."""
 
     def noise_v(self, process: Process) -> float:
-        """Rms noise at the output, integrated over all frequencies, in V."""
+        """Rms noise at the output in V, over all frequencies or up to the block's bandwidth where it has one."""
 
 
 def limited(default: float, low: float, high: float, unit: str) -> Any:
@@ -86,45 +96,58 @@ def limited_current(current: Float64, voltage_v: Float64, low_v: float, high_v: 
 
 
 def simulate_block(
-    block: Block, input_v: NDArray[np.floating], rate_hz: float, *, process: Process, substeps: int = 1
+    block: Block, input_v: NDArray[np.floating], rate_hz: float, *, process: Process, tolerance: float = 1e-3
 ) -> Float64:
     """Noiseless output of a block from rest, by Runge-Kutta of order four; the input is joined by straight lines.
+
+    The steps are halved until that changes the output by less than the tolerance.
 
     Args:
         block: the block.
         input_v: (inputs, ..., T) volts; (T,) will do for one signal at a single input.
         rate_hz: sample rate.
         process: temperature, supply.
-        substeps: Runge-Kutta steps a sample; the block's fastest time constant should last two or more.
+        tolerance: rms change over the rms of the output about its first value.
 
     Returns:
         Output at the samples (..., T), in V.
 
     Raises:
-        InputError: the input has another number of nets, no sample or one that is not finite, or the steps are too
-            coarse for the block.
+        InputError: the input has another number of nets, no sample or one that is not finite, or the samples are too
+            far apart for the block.
     """
     samples = np.asarray(input_v, dtype=np.float64)
     samples = samples[None] if samples.ndim == 1 else samples
     name, nets = type(block).__name__, ", ".join(block.inputs)
     if len(samples) != len(block.inputs) or samples.size == 0 or not np.isfinite(samples).all():
         raise InputError(f"{name}: input of shape {samples.shape}; give finite samples (inputs, T) for {nets}")
-    step_s = 1.0 / (rate_hz * substeps)
+    coarse = march(block, samples, rate_hz, process=process, substeps=1)
+    substeps = 2
+    while substeps <= MOST_SUBSTEPS:
+        fine = march(block, samples, rate_hz, process=process, substeps=substeps)
+        # Too coarse a step may run away to anything, also to what is no number: that compares as False.
+        with np.errstate(over="ignore", invalid="ignore"):
+            change, swing = np.mean(np.square(fine - coarse)), np.mean(np.square(fine - fine[..., :1]))
+        if change <= tolerance**2 * swing:
+            return fine
+        coarse, substeps = fine, 2 * substeps
+    raise InputError(f"{name}: needs steps below {1.0 / (rate_hz * MOST_SUBSTEPS):.2g} s; raise the sample rate")
+
+
+def march(block: Block, samples_v: Float64, rate_hz: float, *, process: Process, substeps: int) -> Float64:
+    """The same with steps that are given: inputs (inputs, ..., T) -> output (..., T), whatever its error."""
     rest = block.rest(process)
-    state = np.broadcast_to(rest.reshape(-1, *(1,) * (samples.ndim - 2)), (len(rest), *samples.shape[1:-1])).copy()
-    outputs = [block.output(state, samples[..., 0], process)]
-    # A state that runs away is reported below, once.
+    shape = samples_v.shape[1:-1]
+    state = np.broadcast_to(rest.reshape(-1, *(1,) * len(shape)), (len(rest), *shape)).copy()
+    outputs = [block.output(state, samples_v[..., 0], process)]
     with np.errstate(over="ignore", invalid="ignore"):
-        for index in range(samples.shape[-1] - 1):
-            before, rise = samples[..., index], samples[..., index + 1] - samples[..., index]
+        for index in range(samples_v.shape[-1] - 1):
+            before, rise = samples_v[..., index], samples_v[..., index + 1] - samples_v[..., index]
             for part in range(substeps):
                 inputs_v = [before + rise * ((part + share) / substeps) for share in (0.0, 0.5, 1.0)]
-                state = _runge_kutta(block, state, inputs_v, step_s, process)
-            outputs.append(block.output(state, samples[..., index + 1], process))
-    result = np.stack(outputs, axis=-1)
-    if not np.isfinite(result).all():
-        raise InputError(f"{name}: steps of {step_s:g} s are too coarse for it; raise substeps above {substeps}")
-    return result
+                state = _runge_kutta(block, state, inputs_v, 1.0 / (rate_hz * substeps), process)
+            outputs.append(block.output(state, samples_v[..., index + 1], process))
+    return np.stack(outputs, axis=-1)
 
 
 def _runge_kutta(block: Block, state: Float64, inputs_v: list[Float64], step_s: float, process: Process) -> Float64:

@@ -5,7 +5,7 @@ import math
 from lightsleeper.circuits.blocks import Process
 from lightsleeper.circuits.device import KAPPA, thermal_voltage_v
 
-__all__ = ["capacitor", "headroom", "subcircuit", "transconductor", "white_noise"]
+__all__ = ["asymmetric", "capacitor", "headroom", "subcircuit", "transconductor", "white_noise"]
 
 _NOISE_OHM = 1e3
 
@@ -44,3 +44,9 @@ def headroom(current: str, net: str, low_v: float, high_v: float, process: Proce
     up = f"(1-exp((v({net})-({high_v:.12g}))/{ut:.12g}))"
     down = f"(1-exp((({low_v:.12g})-v({net}))/{ut:.12g}))"
     return f"({current})/2*({up}+{down})+abs({current})/2*({up}-{down})"
+
+
+def asymmetric(value: str, rising: float, falling: float) -> str:
+    """Expression of `value` times `rising` where it is positive, else `falling`, with a conductance at 0."""
+    mean, skew = (rising + falling) / 2.0, (rising - falling) / 2.0
+    return f"({mean:.12g}*({value})+({skew:.12g})*abs({value}))"

@@ -31,17 +31,34 @@ def block_circuit(block: Block, process: Process, *lines: str) -> str:
     )
 
 
-def small_signal_rows(name: str, block: LinearBlock, process: Process, band_hz: tuple[float, float]) -> list[Row]:
-    """AC within `band_hz` and integrated output noise of a block of one input at rest."""
+def small_signal_rows(
+    name: str,
+    block: LinearBlock,
+    process: Process,
+    band_hz: tuple[float, float],
+    *,
+    noise_hz: tuple[float, float] | None = None,
+    rest_v: float = 0.0,
+) -> list[Row]:
+    """AC within `band_hz` from the first input, and integrated output noise, of a block at rest.
+
+    Args:
+        name: of the rows.
+        block: the block.
+        process: temperature, supply.
+        band_hz: lowest and highest frequency of the AC analysis.
+        noise_hz: limits of the noise's integral; None takes four decades more on either side.
+        rest_v: steady voltage at the first input; the others are at 0.
+    """
+    first, *others = block.inputs
+    sources = [f"V1 {first} 0 dc {rest_v:.9g} ac 1", *(f"V_{net} {net} 0 0" for net in others)]
     low_hz, high_hz = band_hz
-    source = "V1 in 0 dc 0 ac 1"
-    (plot,) = run_ngspice(block_circuit(block, process, source, f".ac dec 50 {low_hz:.9g} {high_hz:.9g}"))
+    (plot,) = run_ngspice(block_circuit(block, process, *sources, f".ac dec 50 {low_hz:.9g} {high_hz:.9g}"))
     ratio = plot["v(out)"] / block.transfer(plot.real("frequency"), process)
     error_db = float(np.abs(20.0 * np.log10(np.abs(ratio))).max())
-    lowest_hz, highest_hz = low_hz * 1e-4, high_hz * 1e4
-    plots = run_ngspice(
-        block_circuit(block, process, source, f".noise v(out) V1 dec 100 {lowest_hz:.9g} {highest_hz:.9g}")
-    )
+    from_hz, to_hz = noise_hz or (low_hz * 1e-4, high_hz * 1e4)
+    noise = f".noise v(out) V1 dec 100 {from_hz:.9g} {to_hz:.9g}"
+    plots = run_ngspice(block_circuit(block, process, *sources, noise))
     total_v = float(next(p for p in plots if p.name == "Integrated Noise").real("v(onoise_total)")[0])
     error_percent = 100.0 * abs(block.noise_v(process) / total_v - 1.0)
     return [
@@ -66,13 +83,11 @@ def spice_transient(block: Block, input_v: Floats, rate_hz: float, process: Proc
     return np.interp(np.arange(input_v.shape[1]) / rate_hz, plot.real("time"), plot.real("v(out)"))
 
 
-def transient_row(
-    name: str, block: Block, input_v: NDArray[np.floating], rate_hz: float, process: Process, *, substeps: int = 1
-) -> Row:
+def transient_row(name: str, block: Block, input_v: NDArray[np.floating], rate_hz: float, process: Process) -> Row:
     """NRMSE of the block's equations against ngspice over one stimulus (inputs, T) or (T,)."""
     samples_v = np.atleast_2d(np.asarray(input_v, dtype=np.float64))
     found_v = spice_transient(block, samples_v, rate_hz, process)
-    simulated_v = simulate_block(block, samples_v, rate_hz, process=process, substeps=substeps)
+    simulated_v = simulate_block(block, samples_v, rate_hz, process=process)
     # The first sample is the state before the first step, which ngspice under `uic` does not always put out.
     error = nrmse_percent(simulated_v[1:], found_v[1:], rest=float(simulated_v[0]))
     return Row(name, "behavioural", "transient", error, TRANSIENT_LIMIT_PERCENT, "%")

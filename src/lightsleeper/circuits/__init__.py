@@ -18,6 +18,7 @@ from lightsleeper.circuits.detectors import AdaptiveDetector, PeakDetector
 from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
+from lightsleeper.circuits.gain_trace import GainTrace
 from lightsleeper.circuits.neuron import Neuron
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
@@ -39,6 +40,7 @@ __all__ = [
     "FrontEnd",
     "FrontEndStream",
     "GainStage",
+    "GainTrace",
     "GmCFilter",
     "Integrator",
     "LinearBlock",

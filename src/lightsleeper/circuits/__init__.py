@@ -19,11 +19,11 @@ from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
 from lightsleeper.circuits.gain_trace import GainTrace
-from lightsleeper.circuits.neuron import Neuron
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.ratio import LogRatio
 from lightsleeper.circuits.stream import FrontEndStream
+from lightsleeper.circuits.tanh_neuron import Neuron
 
 __all__ = [
     "CONTROL_RATE_HZ",

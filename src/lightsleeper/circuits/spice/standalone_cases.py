@@ -12,11 +12,11 @@ from lightsleeper.circuits.decision import RegenerativeComparator, SlopeIntegrat
 from lightsleeper.circuits.detectors import AdaptiveDetector, PeakDetector
 from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
-from lightsleeper.circuits.neuron import Neuron
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.ratio import LogRatio
 from lightsleeper.circuits.spice.comparison import Row
 from lightsleeper.circuits.spice.standalone import small_signal_rows, transient_row
+from lightsleeper.circuits.tanh_neuron import Neuron
 
 __all__ = ["CASES", "Case", "swelling_noise", "verify_blocks"]
 

@@ -15,65 +15,50 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import AutomaticGainControl, FrontEnd, GainTrace
-from lightsleeper.design import Silent, Spec, load_spec
+from lightsleeper.circuits import AutomaticGainControl, FrontEnd, FrontEndStream, GainControlledStream, calibrated
+from lightsleeper.design import Silent, load_spec
 from lightsleeper.design.first_stage import decision_of
 from lightsleeper.design.material import gather
+from lightsleeper.design.spec import Spec
 from lightsleeper.design.storage import load_design
-from lightsleeper.design.streams import StreamSet, make_streams, scores, streams_of
+from lightsleeper.design.streams import StreamSet, make_streams, streams_of
 from lightsleeper.detection import evaluate
 from lightsleeper.recordings import Recording, Scene
 
 SEED = 77
 LARGEST_GAIN = 500.0
 RANGE_DB = 60.0
+CHUNK_S = 30.0
 
 
-def input_noise_v(frontend: FrontEnd, samples: int, rate_hz: float, seed: int) -> NDArray[np.float64]:
-    """White noise of microphone and amplifier, (samples,) V."""
-    microphone, amplifier = frontend.microphone, frontend.amplifier
-    density = (microphone.noise_pa * microphone.sensitivity_v_per_pa) ** 2 / 20_000.0
-    density += amplifier.noise_v**2 / amplifier.bandwidth_hz
-    return np.sqrt(density * rate_hz / 2.0) * np.random.default_rng(seed).standard_normal(samples)
+def hear(
+    frontend: FrontEnd, scenes: Sequence[Scene], agc: AutomaticGainControl | None
+) -> tuple[list[NDArray[np.float32]], float]:
+    """The integrator's voltage over each scene, and the median gain."""
+    rows, rate_hz = len(scenes), scenes[0].rate_hz
+    stream: FrontEndStream
+    if agc is None:
+        stream = FrontEndStream(frontend, rows=rows, rate_hz=rate_hz, noise_seed=SEED)
+    else:
+        stream = GainControlledStream(frontend, agc=agc, rows=rows, rate_hz=rate_hz, noise_seed=SEED)
+    step = round(CHUNK_S * rate_hz)
+    parts, gains = [], []
+    for first in range(0, scenes[0].pressure_pa.size, step):
+        pressure_pa = np.stack([scene.pressure_pa[first : first + step] for scene in scenes])
+        parts.append(stream.process(pressure_pa * np.float32(frontend.microphone.sensitivity_v_per_pa)))
+        gains.append(stream.gain.copy() if isinstance(stream, GainControlledStream) else frontend.amplifier.gain)
+    return list(np.concatenate(parts, axis=1)), float(np.median(gains))
 
 
-def controlled(
-    frontend: FrontEnd, agc: AutomaticGainControl, scenes: Sequence[Scene]
-) -> tuple[list[Scene], list[float]]:
-    """The scenes as the stage's own amplifier must hear them to put out what the controlled one does; median gains.
-
-    The input noise is in them, since gain comes after it.
-    """
-    sensitivity = frontend.microphone.sensitivity_v_per_pa
-    heard, gains = [], []
-    for number, scene in enumerate(scenes):
-        noise_v = input_noise_v(frontend, scene.pressure_pa.size, scene.rate_hz, SEED + number)
-        input_v = scene.pressure_pa * sensitivity + noise_v
-        gain = GainTrace(agc, rate_hz=scene.rate_hz, process=frontend.process).gain(input_v)
-        pressure_pa = (input_v * gain / frontend.amplifier.gain / sensitivity).astype(np.float32)
-        heard.append(dataclasses.replace(scene, pressure_pa=pressure_pa))
-        gains.append(float(np.median(gain)))
-    return heard, gains
-
-
-def without_input_noise(frontend: FrontEnd) -> FrontEnd:
-    return dataclasses.replace(
-        frontend,
-        microphone=dataclasses.replace(frontend.microphone, noise_pa=0.0),
-        amplifier=dataclasses.replace(frontend.amplifier, noise_v=1e-12),
-    )
-
-
-def calibrated(frontend: FrontEnd, speed_db_per_s: float, floor: Sequence[Scene]) -> AutomaticGainControl:
-    """The target at which these scenes leave the frontend's gain: settled gain and target are in proportion."""
+def control(frontend: FrontEnd, speed_db_per_s: float, floor: Sequence[Scene], rate_hz: float) -> AutomaticGainControl:
     agc = AutomaticGainControl(
         amplifier=dataclasses.replace(frontend.amplifier, gain=LARGEST_GAIN),
         range_db=RANGE_DB,
         fall_db_per_s=speed_db_per_s,
         rise_db_per_s=speed_db_per_s,
     )
-    settled = float(np.median(controlled(frontend, agc, floor)[1]))
-    return dataclasses.replace(agc, target_v=agc.target_v * frontend.amplifier.gain / settled)
+    room_v = np.concatenate([scene.pressure_pa for scene in floor]) * frontend.microphone.sensitivity_v_per_pa
+    return calibrated(agc, room_v, rate_hz, gain=frontend.amplifier.gain, process=frontend.process)
 
 
 def room(recordings: Sequence[Recording], spec: Spec, floor_db_spl: float, hours: float) -> StreamSet:
@@ -83,12 +68,9 @@ def room(recordings: Sequence[Recording], spec: Spec, floor_db_spl: float, hours
 
 
 def figures(frontend: FrontEnd, streams: StreamSet, agc: AutomaticGainControl | None) -> dict[str, object]:
-    scenes, gains = [*streams.dense, *streams.floor], [frontend.amplifier.gain]
-    stage = frontend
-    if agc is not None:
-        scenes, gains = controlled(frontend, agc, scenes)
-        stage = without_input_noise(frontend)
-    heard = streams_of(scenes, scores(stage, scenes, noise_seed=SEED))
+    scenes = [*streams.dense, *streams.floor]
+    scores, gain = hear(frontend, scenes, agc)
+    heard = streams_of(scenes, scores)
     count = len(streams.dense)
     found = evaluate(heard[:count], heard[count:], decision_of(frontend))
     return {
@@ -97,7 +79,7 @@ def figures(frontend: FrontEnd, streams: StreamSet, agc: AutomaticGainControl | 
         "events": found.events,
         "false_wakes_per_hour": found.false_wakes_per_hour,
         "false_wakes_per_hour_interval": found.false_wakes_per_hour_interval,
-        "gain": float(np.median(gains)),
+        "gain": gain,
     }
 
 
@@ -106,12 +88,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--rooms", type=float, nargs="+", default=[25.0, 40.0, 55.0, 70.0], help="floor, dB SPL")
     parser.add_argument("--speeds", type=float, nargs="+", default=[3.0], help="of the gain, dB/s")
-    parser.add_argument("--hours", type=float, default=0.5, help="dense hours, and as many of bare floor, a room")
+    parser.add_argument("--hours", type=float, default=1.0, help="dense hours, and as many of bare floor, a room")
     given = parser.parse_args()
     spec, frontend = load_spec(given.run / "spec.toml"), load_design(given.run).frontend
     recordings = gather(spec, Silent()).test
-    training_room = room(recordings, spec, spec.scene.floor_db_spl, given.hours)
-    controls = [None, *(calibrated(frontend, speed, training_room.floor) for speed in given.speeds)]
+    known = room(recordings, spec, spec.scene.floor_db_spl, given.hours)
+    controls = [None, *(control(frontend, speed, known.floor, spec.scene.rate_hz) for speed in given.speeds)]
     for floor_db_spl in given.rooms:
         streams = room(recordings, spec, floor_db_spl, given.hours)
         for agc in controls:

@@ -13,12 +13,13 @@ from lightsleeper.circuits.blocks import (
     Process,
 )
 from lightsleeper.circuits.columns import MOST_COLUMNS
+from lightsleeper.circuits.controlled_stream import GainControlledStream
 from lightsleeper.circuits.decision import RegenerativeComparator, SlopeIntegrator
 from lightsleeper.circuits.detectors import AdaptiveDetector, PeakDetector
 from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
-from lightsleeper.circuits.gain_trace import GainTrace
+from lightsleeper.circuits.gain_trace import GainTrace, calibrated
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.ratio import LogRatio
@@ -39,6 +40,7 @@ __all__ = [
     "FilterBank",
     "FrontEnd",
     "FrontEndStream",
+    "GainControlledStream",
     "GainStage",
     "GainTrace",
     "GmCFilter",
@@ -53,5 +55,6 @@ __all__ = [
     "Process",
     "RegenerativeComparator",
     "SlopeIntegrator",
+    "calibrated",
     "simulate_block",
 ]

@@ -1,6 +1,7 @@
-"""The automatic gain over hours of sound: the equations of `AutomaticGainControl` in one compiled loop a sample."""
+"""Automatic gain over hours of sound: the equations of `AutomaticGainControl` in one compiled loop, and its target."""
 
 # mypy: disable-error-code="untyped-decorator"
+import dataclasses
 import math
 
 import numba
@@ -11,8 +12,9 @@ from lightsleeper.circuits.blocks import Process
 from lightsleeper.circuits.device import thermal_voltage_v
 from lightsleeper.circuits.gain_control import AutomaticGainControl
 from lightsleeper.circuits.rates import frame_fraction
+from lightsleeper.errors import InputError
 
-__all__ = ["GainTrace"]
+__all__ = ["GainTrace", "calibrated"]
 
 Float64 = NDArray[np.float64]
 
@@ -55,6 +57,33 @@ class GainTrace:
         gain = np.empty(len(input_v))
         _follow(np.asarray(input_v, dtype=np.float64), self._coefficients, self._state, gain)
         return gain
+
+
+def calibrated(
+    agc: AutomaticGainControl, room_v: NDArray[np.floating], rate_hz: float, *, gain: float, process: Process
+) -> AutomaticGainControl:
+    """The control with the target at which a known room leaves a known gain, such as those of a network's training.
+
+    Settled gain and target are in proportion as long as nothing clips.
+
+    Args:
+        agc: the block.
+        room_v: input of that room (T,), long enough to settle in its first half.
+        rate_hz: sample rate.
+        gain: wanted median gain of the second half.
+        process: temperature.
+
+    Raises:
+        InputError: the gain ends within 1 dB of a clamp, or the target outside its limits.
+    """
+    settled = float(np.median(GainTrace(agc, rate_hz=rate_hz, process=process).gain(room_v)[len(room_v) // 2 :]))
+    down_db = 20.0 * math.log10(agc.amplifier.gain / settled)
+    if not 1.0 < down_db < agc.range_db - 1.0:
+        raise InputError(
+            f"AutomaticGainControl: its gain ends {down_db:.1f} dB below the largest, at a clamp; "
+            "take another largest gain, range_db or target_v"
+        )
+    return dataclasses.replace(agc, target_v=agc.target_v * gain / settled)
 
 
 @numba.njit(cache=True)

@@ -113,9 +113,9 @@ class AutomaticGainControl:
 
     The gain is a transconductor's bias, exponential in its gate voltage (2.1, slope = UT / kappa); Ve is the asymmetric
     one-pole (2.5 a); the ratio is that of a differential pair between two logarithms, tanh(ln(Ve / target) / 2) (2.2,
-    2.6). I makes the gain fall by at most `fall_db_per_s` and rise by `rise_db_per_s`: a loud second cannot move it by
-    more. On a steady mixture it settles where rise and fall balance in time, at a quantile of the level rather than
-    its mean. An exponential control and a single slow loop: compare Baker and Sarpeshkar, JSSC 41(9), 2006.
+    2.6). I makes the gain fall by at most `fall_db_per_s` and rise by `rise_db_per_s`. It settles where both balance
+    in time; the ratio saturates, so that loud sounds count by how long they last and not by how loud they are. An
+    exponential control in a single slow loop: compare Baker and Sarpeshkar, JSSC 41(9), 2006.
     """
 
     amplifier: Amplifier = field(default_factory=lambda: Amplifier(gain=500.0))

@@ -96,7 +96,6 @@ def verify_blocks(process: Process) -> Iterator[Row]:
     """Rows of every case: AC and noise of the linear ones, transients at each level."""
     for name, case in CASES.items():
         if isinstance(case.block, LinearBlock):
-            options = {"noise_hz": case.noise_hz, "rest_v": case.rest_v}
-            yield from small_signal_rows(name, case.block, process, AC_HZ, **options)  # type: ignore[arg-type]
+            yield from small_signal_rows(name, case.block, process, AC_HZ, noise_hz=case.noise_hz, rest_v=case.rest_v)
         for level_v in case.levels_v:
             yield transient_row(f"{name}, {level_v:g} V", case.block, case.stimulus(level_v), case.rate_hz, process)

@@ -60,6 +60,7 @@ def test_noise_comes_before_the_gain() -> None:
 
 def test_gain_follows_the_room_and_is_told() -> None:
     stream = controlled()
+    np.testing.assert_allclose(stream.gain, 500.0 * 10.0 ** (-AGC.start_db / 20.0))
     room_v = 100e-6 * np.random.default_rng(0).standard_normal((2, 32_000)).astype(np.float32)
     stream.process(room_v)
     before = stream.gain.copy()

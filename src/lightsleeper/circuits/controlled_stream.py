@@ -43,17 +43,19 @@ class GainControlledStream(FrontEndStream):
                 raise InputError(f"gain control: its amplifier's {field} is {given:g}, the front end's {own:g}")
         super().__init__(frontend, rows=rows, rate_hz=rate_hz, noise_seed=noise_seed)
         self._traces = [GainTrace(agc, rate_hz=rate_hz, process=frontend.process) for _ in range(rows)]
-        self._noise_before_gain = self._input_noise
-        self._input_noise = 0.0
-        self.gain = np.full(rows, agc.amplifier.gain)
+        noise_v = np.broadcast_to(np.asarray(self._input_noise, np.float32), rows)
+        self._noise_before_gain = noise_v * NOISE_UNIT * np.float32(np.sqrt(0.5))
+        self._input_noise = 0.0 * self._input_noise
+        start = agc.attenuation(agc.rest(frontend.process)[2], frontend.process)
+        self.gain = np.full(rows, agc.amplifier.gain * start)
 
     def drive(self, samples_v: Float32) -> Float32:
         """As of `FrontEndStream`; `gain` (rows,) then holds the gain at the last sample."""
         controlled_v = samples_v.copy()
-        scale = np.float32(self._noise_before_gain) * NOISE_UNIT * np.float32(np.sqrt(0.5))
         for row, trace in enumerate(self._traces):
-            if scale > 0.0:
-                add_input_noise(controlled_v[row], scale, self._input_seeds[row], self._samples_done)
+            if self._noise_before_gain[row] > 0.0:
+                scale, seed = self._noise_before_gain[row], self._input_seeds[row]
+                add_input_noise(controlled_v[row], scale, seed, self._samples_done)
             gain = trace.gain(controlled_v[row])
             controlled_v[row] *= (gain / self.frontend.amplifier.gain).astype(np.float32)
             self.gain[row] = gain[-1]

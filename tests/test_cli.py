@@ -265,7 +265,8 @@ def test_evaluate_prints_a_table(tiny: TinyRun, tmp_path: Path, capsys: Capture,
     row = next(line for line in out.splitlines() if "first stage: recall" in line)
     assert f"{first['recall']:.3f}" in row
     assert f"{first['recall_interval'][0]:.3f} to {first['recall_interval'][1]:.3f}" in row
-    assert "30 events, 60 foreign sounds" in out
+    task = summary["task"]
+    assert f"{task['test_events']} events, {task['test_foreign']} foreign sounds" in out
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ def test_a_chip_is_good_within_both_limits_at_every_temperature() -> None:
     assert figures["effects"] == {"weights": pytest.approx(0.06)}
     assert figures["noise_alone"]["yield"] == 0.5
     assert figures["nominal"]["recall"] == pytest.approx(0.91)
+    assert figures["nominal"]["false_wakes_per_100_foreign"] == pytest.approx(20.0)
     assert figures["worst_chips"][0] == {
         "seed": 1,
         "temperature_c": -20.0,

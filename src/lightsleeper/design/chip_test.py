@@ -33,7 +33,8 @@ class Result:
     Attributes:
         hits: wake events heard.
         false_wakes: wakes at foreign sounds and on bare floor.
-        false_wakes_per_hour: at the density of the standard scene.
+        false_wakes_per_hour: at the density of the standard scene; in so dense a scene the rate on the bare floor, of
+            which little is heard, weighs heavily, so that it serves to compare and not to report.
         recall_at_rate: best recall over all thresholds at no more false wakes an hour than asked for.
     """
 

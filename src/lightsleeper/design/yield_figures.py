@@ -100,7 +100,6 @@ class _Judge:
             "loss_of_recall": float(losses.mean()),
             "loss_of_recall_95_percent": float(np.quantile(losses, 0.95)),
             "false_wakes_per_100_foreign_rise": float(100.0 * np.mean([self.rise(row) for row in rows])),
-            "false_wakes_per_hour": float(np.mean([row["false_wakes_per_hour"] for row in rows])),
             "recall_at_nominal_false_wakes": float(np.mean([row["recall_at_rate"] for row in rows])),
         }
 
@@ -126,7 +125,7 @@ def yield_figures(test: ChipTest, settings: YieldSettings, nominal: Rows, jobs: 
     by_temperature = {
         f"{t:g}": judge.summary([row for row in after if row["temperature_c"] == t]) for t in settings.temperatures_c
     }
-    per_hour = float(np.mean([row["false_wakes_per_hour"] for row in nominal]))
+    false_wakes = float(np.mean([row["false_wakes"] for row in nominal]))
     worst = sorted(after, key=lambda row: (-judge.loss(row), -judge.rise(row)))[:WORST]
     hits = round(float(np.mean([row["hits"] for row in nominal])))
     return {
@@ -138,8 +137,7 @@ def yield_figures(test: ChipTest, settings: YieldSettings, nominal: Rows, jobs: 
         "nominal": {
             "recall": hits / test.wake_events,
             "recall_interval": list(wilson_interval(hits, test.wake_events)),
-            "false_wakes": float(np.mean([row["false_wakes"] for row in nominal])),
-            "false_wakes_per_hour": per_hour,
+            "false_wakes_per_100_foreign": 100.0 * false_wakes / test.foreign_sounds,
         },
         "before_calibration": judge.summary(before),
         "after_calibration": by_temperature,

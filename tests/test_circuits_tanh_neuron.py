@@ -1,5 +1,6 @@
 """Neuron: settled values of the network's equations, weights over temperature, time constant, noise (2.7)."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from block_signals import PROCESS, linearised_gain
-from lightsleeper.circuits import NeuralNetwork, Neuron, Process, simulate_block
+from example_frontend import make_frontend
+from lightsleeper.circuits import Chip, NeuralNetwork, Neuron, Process, build, simulate_block
 from lightsleeper.circuits.device import BOLTZMANN_J_PER_K, KAPPA
+from lightsleeper.circuits.neurons import NeuronRows
 from lightsleeper.errors import InputError
 
 
@@ -17,9 +20,11 @@ def test_it_settles_where_the_networks_neuron_does() -> None:
     weights, inputs_v = (2.0, -1.5, 0.25), np.array([0.03, -0.02, 0.1])
     neuron = Neuron(weights=weights, bias_v=-0.01, time_s=2e-3)
     network = NeuralNetwork(np.array([weights]), np.array([-0.01]), np.array([2e-3]), np.array([1.0]), 0.0)
+    stage = dataclasses.replace(make_frontend((1000.0,)), network=network)
     steady_v = np.broadcast_to(inputs_v[:, None], (3, 600))
     output_v = simulate_block(neuron, steady_v, 20e3, process=PROCESS)
-    expected_v = network.excite(inputs_v.astype(np.float32), PROCESS.range_v)[0]
+    layer = NeuronRows([build(stage, Chip(effects=()))])
+    expected_v = layer.excite(inputs_v.astype(np.float32)[None, None])[0, 0, 0]
     assert output_v[-1] == pytest.approx(expected_v, rel=1e-5)
 
 

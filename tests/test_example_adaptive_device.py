@@ -88,7 +88,7 @@ def test_training_in_a_process_of_its_own_parts_what_was_alike(
     pictures = example.stored(design, sound)
     heard = woken(example, pictures, true)
     before = score_windows(design.model, sound)
-    after = example.adapt(tmp_path, heard, design, samples=1500).infer(pictures)[:, 0]
+    after = example.adapt(tmp_path, heard, design, samples=600).infer(pictures)[:, 0]
 
     def apart(scores: np.ndarray) -> float:
         return float((scores[true].mean() - scores[~true].mean()) / scores.std())

@@ -1,17 +1,14 @@
-"""How true the stepped bank is against continuous time, and how fast against scipy's filters. Minutes.
+"""How true the stepped bank is against continuous time; how fast it is, `lightsleeper bench circuits` says. Minutes.
 
 Example: python bench/circuits.py --recordings DIR
 """
 
 import argparse
 import dataclasses
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 from scipy.signal.windows import tukey
 
 from lightsleeper.circuits import FilterBank, FrontEnd, FrontEndStream
@@ -25,7 +22,6 @@ LEVELS = (0.02, 0.2, 1.0, 4.0)
 LABELS = ("glass_breaking", "dog", "crackling_fire", "rain", "clock_alarm", "siren")
 BANDS_HZ = (200.0, 420.0, 800.0, 1500.0, 2500.0, 4200.0, 5500.0, 7000.0)
 EXCERPT = 4000
-REPEATS = 7
 
 
 def stage(centers_hz: tuple[float, ...]) -> FrontEnd:
@@ -67,41 +63,10 @@ def print_errors(recordings: Path) -> None:
             print(f"| {level:g} | {name} | {cells} |")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-def print_speed() -> None:
-    noise = np.random.default_rng(0).standard_normal((16, RATE_HZ)).astype(np.float32)
-    calls: dict[str, tuple[Callable[[], object], int]] = {}
-    for rows, bands in ((16, 8), (8, 16), (1, 16)):
-        centers_hz = tuple(float(f) for f in np.geomspace(200.0, 7000.0, bands))
-        for kind, rms_v, seed in (("quiet", 1e-4, None), ("quiet, noise", 1e-4, 0), ("loud", 1e-3, None)):
-            stream = FrontEndStream(stage(centers_hz), rows=rows, rate_hz=RATE_HZ, noise_seed=seed)
-            calls[f"{rows} x {bands}, {kind}"] = (lambda s=stream, x=rms_v * noise[:rows]: s.envelopes(x), rows)
-    sections = [butter(1, (0.8 * f, 1.25 * f), "bandpass", fs=2 * RATE_HZ, output="sos") for f in centers_hz]
-    doubled = np.repeat(noise[0], 2)
-    calls["sosfilt, 16 linear bands at 32 kHz"] = (lambda: [sosfilt(sos, doubled) for sos in sections], 1)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(REPEATS + 1):
-        for name, (call, rows) in calls.items():
-            took = seconds(call) / rows
-            if repeat:  # the first one compiles
-                times[name].append(took)
-    print("ms for a second of one sound, median of", REPEATS)
-    for name, values in times.items():
-        print(f"{name:36s} {1e3 * np.median(values):.2f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recordings", type=Path, help="labelled folder; without it only the speed is measured")
-    given = parser.parse_args()
-    print_speed()
-    if given.recordings is not None:
-        print_errors(given.recordings)
+    parser.add_argument("--recordings", type=Path, required=True, help="labelled folder")
+    print_errors(parser.parse_args().recordings)
 
 
 if __name__ == "__main__":

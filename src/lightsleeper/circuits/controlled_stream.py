@@ -43,9 +43,8 @@ class GainControlledStream(FrontEndStream):
                 raise InputError(f"gain control: its amplifier's {field} is {given:g}, the front end's {own:g}")
         super().__init__(frontend, rows=rows, rate_hz=rate_hz, noise_seed=noise_seed)
         self._traces = [GainTrace(agc, rate_hz=rate_hz, process=frontend.process) for _ in range(rows)]
-        noise_v = np.broadcast_to(np.asarray(self._input_noise, np.float32), rows)
-        self._noise_before_gain = noise_v * NOISE_UNIT * np.float32(np.sqrt(0.5))
-        self._input_noise = 0.0 * self._input_noise
+        self._noise_before_gain = self._input_noise * NOISE_UNIT * np.float32(np.sqrt(0.5))
+        self._input_noise = np.zeros(rows, np.float32)
         start = agc.attenuation(agc.rest(frontend.process)[2], frontend.process)
         self.gain = np.full(rows, agc.amplifier.gain * start)
 

@@ -48,6 +48,14 @@ def test_traces_of_chunks_join_to_the_trace_of_the_whole() -> None:
         np.testing.assert_array_equal(np.concatenate([p[name] for p in parts], axis=-1), values, err_msg=name)
 
 
+def test_without_the_filters_the_other_nets_are_the_same():
+    frontend = make_frontend()
+    whole, few = _stream(frontend, 7).trace(VOLTS), _stream(frontend, 7).trace(VOLTS, filters=False)
+    assert set(whole) - set(few) == {"filter", "filter_time_s"}
+    for name, values in few.items():
+        np.testing.assert_array_equal(values, whole[name], err_msg=name)
+
+
 def test_samples_short_of_a_frame_wait_for_the_next_call() -> None:
     stream = _stream(make_frontend(), None)
     assert stream.frame_samples == 32

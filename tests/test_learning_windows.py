@@ -1,11 +1,14 @@
 """Windows lie at the right frames, and scenes give the envelopes of the stream."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from example_frontend import RATE_HZ, make_frontend
 from lightsleeper.circuits import FrontEndStream
+from lightsleeper.errors import InputError
 from lightsleeper.learning.windows import (
     LEAD_S,
     LISTEN_S,
@@ -88,9 +91,10 @@ def test_envelopes_and_scores_of_scenes_are_those_of_the_stream_in_groups() -> N
     counts: list[int] = []
     envelopes_v = scene_envelopes(frontend, scenes, noise_seed=3, report=counts.append)
     assert envelopes_v.shape == (MOST_ROWS + 1, 25, 3, 3)
-    assert sorted(counts) == [1, MOST_ROWS]
+    half = MOST_ROWS // 2
+    assert sorted(counts) == [half, half + 1]
     volts = np.stack([s.pressure_pa for s in scenes]) * np.float32(frontend.microphone.sensitivity_v_per_pa)
-    for index, rows in enumerate((slice(0, MOST_ROWS), slice(MOST_ROWS, None))):
+    for index, rows in enumerate((slice(0, half + 1), slice(half + 1, None))):
         part = volts[rows]
         setting = {"rows": len(part), "rate_hz": RATE_HZ, "noise_seed": 3 + index}
         stream = FrontEndStream(frontend, **setting, frame_rate_hz=TRAINING_RATE_HZ)
@@ -100,6 +104,20 @@ def test_envelopes_and_scores_of_scenes_are_those_of_the_stream_in_groups() -> N
         integral_v = FrontEndStream(frontend, **setting).process(part)
         np.testing.assert_array_equal(scene_scores(frontend, scenes[rows], noise_seed=3 + index), integral_v)
     assert not np.array_equal(scene_envelopes(frontend, scenes[:1], noise_seed=4), envelopes_v[:1])
+
+
+def test_scenes_heard_together_may_have_networks_of_their_own() -> None:
+    one = make_frontend()
+    weights = one.network.output_weight[::-1]
+    other = dataclasses.replace(one, network=dataclasses.replace(one.network, output_weight=weights))
+    scenes = [_noise_scene(seed) for seed in range(5)]
+    ones, others = (scene_scores(stage, scenes, noise_seed=3) for stage in (one, other))
+    assert not np.array_equal(ones[0], others[0])
+    mixed = scene_scores([one, other, one, other, other], scenes, noise_seed=3)
+    for index, expected in enumerate((ones, others, ones, others, others)):
+        np.testing.assert_array_equal(mixed[index], expected[index])
+    with pytest.raises(InputError, match="2 stages for 5 scenes"):
+        scene_scores([one, other], scenes, noise_seed=3)
 
 
 def _recording(label: str, number: int, samples: NDArray[np.float64]) -> Recording:

@@ -283,20 +283,25 @@ class FrontEndStream:
         """The integrator's voltage (rows, F) for the next samples (rows, T), in V: what the comparator sees."""
         return self.decide(self.compress(self.envelopes(samples_v)[0]))
 
-    def trace(self, samples_v: Float32) -> dict[str, NDArray[np.float32]]:
-        """Every net of the next samples (rows, T); names and shapes as in `FrontEnd.simulate`, rows first."""
-        outputs, states = self.envelopes(samples_v, keep=True)
+    def trace(self, samples_v: Float32, *, filters: bool = True) -> dict[str, NDArray[np.float32]]:
+        """Every net of the next samples (rows, T); names and shapes as in `FrontEnd.simulate`, rows first.
+
+        The band-pass outputs, which change at every step, are most of the memory and of the time; without `filters`
+        they are left out.
+        """
+        outputs, states = self.envelopes(samples_v, keep=filters)
         compressed = self.compress(outputs)
         hidden, score = self.network(compressed)
         integral = self.integrate(score)
         frames, bands = outputs.shape[0], self.frontend.bank.bands
-        steps = states.shape[0]
         first = self._samples_done // self.frame_samples - frames
         nets: dict[str, NDArray[np.float32]] = {
             "time_s": ((np.arange(frames) + first + 1) / self.frame_rate_hz).astype(np.float32),
-            "filter_time_s": ((np.arange(steps) + first * self.hop + 1) / self.step_rate_hz).astype(np.float32),
-            "filter": states[:, 0].reshape(steps, self.rows, bands).transpose(1, 2, 0) - self._rest_v,
         }
+        if filters:
+            steps = np.arange(len(states)) + first * self.hop + 1
+            nets["filter_time_s"] = (steps / self.step_rate_hz).astype(np.float32)
+            nets["filter"] = states[:, 0].reshape(len(states), self.rows, bands).transpose(1, 2, 0) - self._rest_v
         for index, name in enumerate(("fast", "slow", "floor")):
             nets[name] = outputs[:, index].reshape(frames, self.rows, bands).transpose(1, 2, 0)
             nets[f"log_{name}"] = compressed.reshape(self.rows, frames, 3, bands)[:, :, index].transpose(0, 2, 1)

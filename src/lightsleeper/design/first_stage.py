@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -43,6 +44,7 @@ __all__ = ["FirstStage", "Heard", "decision_of", "design_first_stage", "training
 
 TRAINING_WAKE_PER_HOUR = 120.0
 TRAINING_FOREIGN_PER_HOUR = 420.0
+VALIDATION_SEED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,20 +214,29 @@ def _hear(
 ) -> dict[int, Heard]:
     """Scores of every fold by the network that never heard it."""
     hours = spec.evaluation.validation_hours
-    progress.begin("validating on unheard folds", len(cross))
-
-    def hear(index: int, fold: int) -> Heard:
-        seed = 10_000 * (spec.seed + 1) + 100 * index
-        streams = make_streams(material.folds[fold], spec, dense_hours=hours, floor_hours=hours, seed=seed)
-        scenes = [*streams.dense, *streams.floor]
-        installed = cross[fold].install(frontend)
-        values = scene_scores(installed, scenes, noise_seed=seed)
+    progress.begin("mixing validation streams", len(cross))
+    streams: dict[int, StreamSet] = {}
+    for index, fold in enumerate(cross):
+        seed = VALIDATION_SEED * (spec.seed + 1) + 100 * index
+        streams[fold] = make_streams(material.folds[fold], spec, dense_hours=hours, floor_hours=hours, seed=seed)
         progress.advance()
-        known = streams_of(scenes, values)
-        return Heard(streams=streams, dense=known[: len(streams.dense)], floor=known[len(streams.dense) :])
-
-    parts = Parallel(n_jobs=-1, backend="threading")(delayed(hear)(i, fold) for i, fold in enumerate(cross))
-    return dict(zip(cross, parts, strict=True))
+    scenes = {fold: [*part.dense, *part.floor] for fold, part in streams.items()}
+    installed = {fold: network.install(frontend) for fold, network in cross.items()}
+    together = [scene for fold in cross for scene in scenes[fold]]
+    progress.begin("validating on unheard folds", len(together))
+    values = scene_scores(
+        [installed[fold] for fold in cross for _ in scenes[fold]],
+        together,
+        noise_seed=VALIDATION_SEED * (spec.seed + 1),
+        report=progress.advance,
+    )
+    known = iter(streams_of(together, values))
+    return {
+        fold: Heard(
+            streams=part, dense=list(islice(known, len(part.dense))), floor=list(islice(known, len(part.floor)))
+        )
+        for fold, part in streams.items()
+    }
 
 
 def _hear_training(

@@ -105,9 +105,9 @@ class SecondStageSpec(_Part):
 class TrainingSpec(_Part):
     """Length of training."""
 
-    scenes: int = Field(default=48, ge=2)
+    scenes: int = Field(default=64, ge=2)
     """Training streams in all."""
-    scene_s: float = Field(default=200.0, ge=30)
+    scene_s: float = Field(default=150.0, ge=30)
     first_steps: int = Field(default=200, ge=10)
     """Steps of the network before the circuit moves."""
     circuit_steps: int = Field(default=16, ge=0)

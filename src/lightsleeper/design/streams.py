@@ -24,8 +24,8 @@ __all__ = [
     "streams_of",
 ]
 
-SCENE_S = 900.0
-"""Length of one stream."""
+SCENE_S = 720.0
+"""Length of one stream. The default hours make 28 to 30 of them: two even groups of at most 16, one a core."""
 SHORT_SCENE_S = 300.0
 """Length of one stream where less than `SCENE_S` of a kind is asked, at least."""
 DENSE_WAKE_PER_HOUR = 120.0
@@ -63,7 +63,7 @@ def make_streams(
     snr_db: Sequence[float] = (),
     seed: int,
 ) -> StreamSet:
-    """Mix the streams; their number is rounded to whole scenes of 15 minutes, or of 5 to 15 where less is asked.
+    """Mix the streams; their number is rounded to whole scenes of 12 minutes, or of 5 to 12 where less is asked.
 
     `snr_db` asks for streams of wake events alone, two scenes each, at those signal-to-noise ratios.
     """

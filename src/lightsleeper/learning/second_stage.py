@@ -298,7 +298,9 @@ def fit_second_stage(
         return PSWA(base, period=settings.period)
 
     start = second_stage_task(examples, seed=seed, settings=settings)
-    return fit(start, optimizer, steps=settings.steps, sgd_rate=settings.sgd_rate if compare else None, report=report)
+    sgd_rate = settings.sgd_rate if compare else None
+    model, curve = fit(start, optimizer, steps=settings.steps, sgd_rate=sgd_rate, report=report)
+    return model.to(memory_format=torch.contiguous_format), curve  # type: ignore[call-overload]
 
 
 def second_stage_task(
@@ -310,6 +312,8 @@ def second_stage_task(
     def start() -> tuple[SecondStage, Task[tuple[Tensor, Tensor]]]:
         samples = examples.pressure_pa.shape[1]
         model = SecondStage(settings.features, samples=samples, channels=settings.channels, seed=seed)
+        # Convolutions with their channels innermost train nearly twice as fast on a CPU.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         probe = dataclasses.replace(settings, batch=PROBE)
         return model, Task(
             next_batch=_Batches(log_mel, examples.wake, settings, seed=seed).next,

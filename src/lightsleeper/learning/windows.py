@@ -117,50 +117,84 @@ def scene_envelopes(
 ) -> NDArray[np.float32]:
     """Envelopes of scenes of equal length at the training rate, (scenes, frames, 3, bands), in V."""
 
-    def envelopes(group: Sequence[Scene], seed: int) -> NDArray[np.float32]:
+    def envelopes(group: Sequence[int], seed: int) -> NDArray[np.float32]:
+        heard = [scenes[index] for index in group]
         stream = FrontEndStream(
             frontend,
-            rows=len(group),
-            rate_hz=group[0].rate_hz,
+            rows=len(heard),
+            rate_hz=heard[0].rate_hz,
             noise_seed=seed,
             frame_rate_hz=TRAINING_RATE_HZ,
         )
-        joined = np.concatenate([stream.envelopes(chunk)[0] for chunk in _chunks(frontend, group)])
-        return joined.reshape(len(joined), 3, len(group), -1).transpose(2, 0, 1, 3)
+        joined = np.concatenate([stream.envelopes(chunk)[0] for chunk in _chunks(frontend, heard)])
+        return joined.reshape(len(joined), 3, len(heard), -1).transpose(2, 0, 1, 3)
 
-    return np.concatenate(_by_groups(envelopes, frontend, scenes, noise_seed, report))
+    return np.concatenate(_by_groups(envelopes, frontend, len(scenes), noise_seed, report))
 
 
 def scene_scores(
-    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
+    frontend: FrontEnd | Sequence[FrontEnd],
+    scenes: Sequence[Scene],
+    *,
+    noise_seed: int,
+    report: Callable[[int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """The integrator's voltage over scenes of equal length at the control rate, (frames,) each, in V."""
+    """The integrator's voltage over scenes of equal length at the control rate, (frames,) each, in V.
 
-    def integrals(group: Sequence[Scene], seed: int) -> NDArray[np.float32]:
-        stream = FrontEndStream(frontend, rows=len(group), rate_hz=group[0].rate_hz, noise_seed=seed)
-        return np.concatenate([stream.process(chunk) for chunk in _chunks(frontend, group)], axis=1)
+    Args:
+        frontend: the stage, or one for each scene; these must be the same but for their networks.
+        scenes: streams of equal length.
+        noise_seed: of the circuit's noise.
+        report: called with the number of scenes that are done.
+    """
+    each = [frontend] * len(scenes) if isinstance(frontend, FrontEnd) else list(frontend)
+    if len(each) != len(scenes):
+        raise InputError(f"{len(each)} stages for {len(scenes)} scenes; give one, or one for each")
 
-    return [row for group in _by_groups(integrals, frontend, scenes, noise_seed, report) for row in group]
+    def integrals(group: Sequence[int], seed: int) -> NDArray[np.float32]:
+        heard = [scenes[index] for index in group]
+        stream = FrontEndStream(each[0], rows=len(group), rate_hz=heard[0].rate_hz, noise_seed=seed)
+        networks = _rows_by_network([each[index] for index in group], heard[0].rate_hz)
+        values = []
+        for chunk in _chunks(each[0], heard):
+            logs_v = stream.compress(stream.envelopes(chunk)[0])
+            value = np.empty(logs_v.shape[:2], np.float32)
+            for network, rows in networks:
+                value[rows] = network.decide(logs_v[rows])
+            values.append(value)
+        return np.concatenate(values, axis=1)
+
+    return [row for group in _by_groups(integrals, each[0], len(scenes), noise_seed, report) for row in group]
+
+
+def _rows_by_network(stages: Sequence[FrontEnd], rate_hz: float) -> list[tuple[FrontEndStream, list[int]]]:
+    """For each different stage the stream that decides for it, and the rows that it decides."""
+    rows: dict[int, list[int]] = {}
+    for row, stage in enumerate(stages):
+        rows.setdefault(id(stage), []).append(row)
+    return [(FrontEndStream(stages[of[0]], rows=len(of), rate_hz=rate_hz), of) for of in rows.values()]
 
 
 def _by_groups(
-    run: Callable[[Sequence[Scene], int], NDArray[np.float32]],
+    run: Callable[[Sequence[int], int], NDArray[np.float32]],
     frontend: FrontEnd,
-    scenes: Sequence[Scene],
+    count: int,
     noise_seed: int,
     report: Callable[[int], None] | None,
 ) -> list[NDArray[np.float32]]:
-    """`run` on as many scenes as fit side by side, each group with a noise seed of its own; groups run in parallel."""
-    rows = rows_for(frontend.bank.bands)
-    groups = [scenes[i : i + rows] for i in range(0, len(scenes), rows)]
+    """`run` on the indices of as many scenes as fit side by side, each group with a noise seed of its own.
 
-    def one(index: int) -> NDArray[np.float32]:
-        part = run(groups[index], noise_seed + index)
+    Groups run in parallel and are of equal size, but for one scene.
+    """
+    groups = np.array_split(np.arange(count), -(-count // rows_for(frontend.bank.bands)))
+
+    def one(number: int) -> NDArray[np.float32]:
+        part = run(groups[number].tolist(), noise_seed + number)
         if report is not None:
-            report(len(groups[index]))
+            report(groups[number].size)
         return part
 
-    return list(Parallel(n_jobs=-1, backend="threading")(delayed(one)(index) for index in range(len(groups))))
+    return list(Parallel(n_jobs=-1, backend="threading")(delayed(one)(number) for number in range(len(groups))))
 
 
 def _chunks(frontend: FrontEnd, scenes: Sequence[Scene]) -> Iterator[NDArray[np.float32]]:

@@ -56,7 +56,7 @@ class Settle(Optimizer):
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         *,
-        lr: float = 1.0,
+        lr: float = 0.01,
         weight_decay: float = 0.0,
         anchor_file: Path | None = None,
         process_group: "ProcessGroup | None" = None,
@@ -65,7 +65,7 @@ class Settle(Optimizer):
         if not given:
             raise InputError("Settle got no parameters: give model.parameters()")
         if not (math.isfinite(lr) and lr > 0.0):
-            raise InputError(f"lr is {lr!r}: give a finite number above 0; 1 will do")
+            raise InputError(f"lr is {lr!r}: give a finite number above 0; 0.01 will do")
         super().__init__(given, {"lr": lr, "weight_decay": weight_decay})
         if not self._trainable():
             raise InputError("Settle got no trainable parameter: there is nothing to average")

@@ -380,7 +380,7 @@ _ALL = (
         _settle,
         rates=(1e-4, 1e-2, 1.0, 100.0),
         rate_name="learning rate at the start",
-        default_rate=1.0,
+        default_rate=1e-2,
         version=3,
     ),
 )

@@ -112,7 +112,7 @@ class TrainingSpec(_Part):
     """Steps of the network before the circuit moves."""
     circuit_steps: int = Field(default=16, ge=0)
     """Steps through the circuit."""
-    network_steps: int = Field(default=600, ge=10)
+    network_steps: int = Field(default=900, ge=10)
     """Steps of the network on the final circuit."""
     digital_steps: int = Field(default=350, ge=10)
     """Steps of the digital stage."""

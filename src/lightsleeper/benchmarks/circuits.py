@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from lightsleeper.benchmarks.grid import Progress
-from lightsleeper.circuits import FrontEnd, FrontEndStream
+from lightsleeper.circuits import Chip, FrontEnd, FrontEndStream, LinearBank
 from lightsleeper.circuits.adjoint import checkpoint_interval
 from lightsleeper.circuits.gradient import bank_envelopes
 from lightsleeper.circuits.kernels import STATES
@@ -38,10 +38,12 @@ LOOP_SUBSTEPS = 6
 SHAPES = ((1, 8), (1, 16), (4, 8), (16, 1), (16, 8), (8, 16), (128, 1))
 """(sounds, bands) whose time is compared: 8 to 128 columns."""
 LENGTHS_S = (1, 10, 60)
+CHIPS, CHIPS_S = 10_000, 10.0
+"""Of the linear bank."""
 
 
 def bench_circuits(*, quick: bool, progress: Progress) -> list[Row]:
-    """Rows of four kinds: `rival`, `gradient`, `scaling`, `memory`. All times are medians of calls in turns.
+    """Rows of five kinds: `rival`, `gradient`, `scaling`, `memory`, `chips`. All times are medians of calls in turns.
 
     Args:
         quick: shorter sounds and fewer repeats.
@@ -56,6 +58,7 @@ def bench_circuits(*, quick: bool, progress: Progress) -> list[Row]:
     lengths_s = LENGTHS_S[:2] if quick else LENGTHS_S
     progress.begin("measuring memory", len(lengths_s))
     rows += _memory(lengths_s, progress)
+    rows.append(_linear_chips(*((200, 1.0) if quick else (CHIPS, CHIPS_S)), progress))
     return rows
 
 
@@ -84,6 +87,8 @@ def _rivals(noise: Float32, repeats: int, progress: Progress) -> Iterator[Row]:
             volts = rms_v * noise[:sounds]
             name = f"lightsleeper, {sounds} sound{'s' if sounds > 1 else ''} at once{kind}"
             calls[name] = (lambda s=stream, v=volts: s.envelopes(v), sounds * length_s)  # type: ignore[misc]
+    linear = LinearBank(stage, rate_hz=RATE_HZ)
+    calls["lightsleeper linear, 1 sound at once"] = (lambda: linear.envelopes(QUIET_V * noise[:1]), length_s)
     short = QUIET_V * noise[0, : round(short_s * RATE_HZ)]
     calls["scipy sosfilt, linear bands alone, 32 kHz"] = (_scipy(stage, noise[0]), length_s)
     calls["torch loop over steps, bands and envelopes"] = (lambda: _torch_loop(stage, short), short_s)
@@ -234,12 +239,40 @@ def _memory(lengths_s: Sequence[int], progress: Progress) -> Iterator[Row]:
         progress.advance()
 
 
+def _linear_chips(chips: int, sound_s: float, progress: Progress) -> Row:
+    """One sound through many drawn chips, linear, its envelopes dropped as they come: once, and its memory."""
+    stage = initial_frontend(bands=8)
+    sound = QUIET_V * np.random.default_rng(1).standard_normal((1, round(sound_s * RATE_HZ))).astype(np.float32)
+    progress.begin("timing many chips", 1)
+    bank = LinearBank(stage, rate_hz=RATE_HZ, chips=[Chip(seed=seed) for seed in range(chips)])
+    tracemalloc.start()
+    began = time.perf_counter()
+    for _ in bank.pieces(sound):
+        pass
+    seconds = time.perf_counter() - began
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    progress.advance()
+    return {
+        "kind": "chips",
+        "chips": chips,
+        "bands": 8,
+        "sound_s": sound_s,
+        "seconds": seconds,
+        "ns_per_column_and_step": 1e9 * seconds / (chips * 8 * sound_s * bank.step_rate_hz),
+        "peak_bytes": peak,
+    }
+
+
 _SCALING = ("sounds x bands", "columns", "substeps a step", "ns a column and step", "ns a column and substep")
 
 
 def circuit_tables(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
     """Title, heading and lines of readable tables."""
-    of = {kind: [row for row in rows if row["kind"] == kind] for kind in ("rival", "gradient", "scaling", "memory")}
+    of = {
+        kind: [row for row in rows if row["kind"] == kind]
+        for kind in ("rival", "gradient", "scaling", "memory", "chips")
+    }
     yield (
         f"{RIVAL_BANDS} bands with three envelopes, 16 kHz sound, one core",
         ("what", "ms for a second of sound", "times real time", "speed over sosfilt"),
@@ -284,4 +317,18 @@ def circuit_tables(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[str], li
         "memory: 16 sounds x 8 bands in pieces",
         ("length, s", "peak, MB"),
         [[str(row["length_s"]), f"{row['peak_bytes'] / 1e6:.1f}"] for row in of["memory"]],
+    )
+    yield (
+        "linear bank: one sound through drawn chips of 8 bands",
+        ("chips", "length, s", "time, s", "ns a column and step", "peak, MB"),
+        [
+            [
+                str(row["chips"]),
+                f"{row['sound_s']:g}",
+                f"{row['seconds']:.3g}",
+                f"{row['ns_per_column_and_step']:.2f}",
+                f"{row['peak_bytes'] / 1e6:.1f}",
+            ]
+            for row in of["chips"]
+        ],
     )

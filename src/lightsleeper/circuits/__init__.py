@@ -23,6 +23,7 @@ from lightsleeper.circuits.filters import C4BandPass, GmCFilter
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.gain_control import AutomaticGainControl, GainStage
 from lightsleeper.circuits.gain_trace import GainTrace, calibrated
+from lightsleeper.circuits.linear_bank import LinearBank
 from lightsleeper.circuits.mismatch import EFFECTS, Mismatch
 from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
@@ -53,6 +54,7 @@ __all__ = [
     "GainTrace",
     "GmCFilter",
     "Integrator",
+    "LinearBank",
     "LinearBlock",
     "LogRatio",
     "Microphone",

@@ -1,0 +1,194 @@
+"""Compiled time loop of the linear first stage: moments of the input, and exact steps with detectors behind them.
+
+Columns are chips x bands, in tiles that fit into the first-level cache; all of a call hear one sound.
+`linear_reference.py` states the same recursion in float64; tests hold the two together.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+import numpy as np
+
+from lightsleeper.circuits.kernels import buffer, load, store
+from lightsleeper.circuits.linear_rules import MOMENTS
+from lightsleeper.circuits.simd import LANES, Float32, f32, jit
+
+__all__ = ["COEFFICIENT_NAMES", "STATE_NAMES", "TILE", "TRACED", "input_moments", "linear_forward"]
+
+STATE_NAMES = ("output", "inside", "coupled", "fast", "slow", "floor")
+"""States of a column, in V: Vo, Vx, the AC coupling, and the three envelopes."""
+COEFFICIENT_NAMES = (
+    *("oo", "ox", "o_mean", "o_tilt", "o_bend", "xo", "xx", "x_mean", "x_tilt", "x_bend", "leak"),
+    *("fast_attack", "fast_decay", "slow_attack", "slow_decay", "floor_rise", "floor_fall"),
+    "offset",
+)
+"""Per column, the step (`linear_rules`), the fraction by which the coupling follows, the envelopes' fractions, and the
+rectifier's offset in V."""
+TRACED = 4
+"""Traced per step: band-pass output and the three envelopes, in V."""
+TILE = 128
+"""Columns that advance together."""
+
+# Rows of the work buffer; each row is LANES wide.
+OUTPUT, INSIDE, COUPLED, FAST, SLOW, FLOOR = (row * LANES for row in range(len(STATE_NAMES)))
+SUM = len(STATE_NAMES) * LANES
+COEF = SUM + 3 * LANES
+OO, OX, O_MEAN, O_TILT, O_BEND, XO, XX, X_MEAN, X_TILT, X_BEND, LEAK = (COEF + row * LANES for row in range(11))
+R_FAST, R_FAST_DOWN, R_SLOW, R_SLOW_DOWN, R_FLOOR, R_FLOOR_DOWN = (COEF + row * LANES for row in range(11, 17))
+OFFSET = COEF + 17 * LANES
+SIZE = COEF + len(COEFFICIENT_NAMES) * LANES
+
+
+@jit
+def _filter(line: Float32, taps: Float32, out: Float32) -> None:
+    """Causal filter of `line` (n - 1 + T,) by `taps` (n,), newest sample first, into `out` (T,).
+
+    Eight taps at a time, n a multiple of it, because the loop is bound by loads and stores.
+    """
+    count = taps.size
+    out[:] = f32(0.0)
+    for j in range(0, count, 8):
+        if not np.any(taps[j : j + 8]):
+            continue
+        a, b, c, d = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
+        e, f, g, h = taps[j + 4], taps[j + 5], taps[j + 6], taps[j + 7]
+        part = line[count - 8 - j : count - 1 - j + out.size]
+        for t in range(out.size):
+            early = (a * part[t + 7] + b * part[t + 6]) + (c * part[t + 5] + d * part[t + 4])
+            late = (e * part[t + 3] + f * part[t + 2]) + (g * part[t + 1] + h * part[t])
+            out[t] += early + late
+
+
+@jit
+def _shift(line: Float32, kept: int) -> None:
+    """Move the last `kept` values to the front; forward, since source and target overlap where a frame is short."""
+    ahead = line.size - kept
+    for i in range(kept):
+        line[i] = line[ahead + i]
+
+
+@jit
+def input_moments(
+    input_v: Float32,
+    taps: Float32,
+    moment_taps: Float32,
+    frame: int,
+    history: Float32,
+    step_history: Float32,
+    moments: Float32,
+) -> None:
+    """Mean, tilt and curvature of the interpolated input over every step.
+
+    Args:
+        input_v: (T,) microphone voltage, T a multiple of `frame`.
+        taps: (factor, n) polyphase filter from the samples to the steps, n a multiple of 8.
+        moment_taps: (3, m) filters from there to the moments, m a multiple of 8.
+        frame: samples per frame.
+        history: (n - 1,) last inputs, updated in place.
+        step_history: (m - 1,) last of them interpolated to the steps, updated in place.
+        moments: (T * factor, 3) written, in V.
+    """
+    factor, count = taps.shape
+    step_count = moment_taps.shape[1]
+    steps = frame * factor
+    line = np.empty(count - 1 + frame, dtype=np.float32)
+    finer = np.empty(step_count - 1 + steps, dtype=np.float32)
+    between, filtered = np.empty(frame, dtype=np.float32), np.empty(steps, dtype=np.float32)
+    line[: count - 1] = history
+    finer[: step_count - 1] = step_history
+    for begin in range(0, input_v.size, frame):
+        line[count - 1 :] = input_v[begin : begin + frame]
+        for phase in range(factor):
+            _filter(line, taps[phase], between)
+            for t in range(frame):
+                finer[step_count - 1 + t * factor + phase] = between[t]
+        for kind in range(MOMENTS):
+            _filter(finer, moment_taps[kind], filtered)
+            for t in range(steps):
+                moments[begin * factor + t, kind] = filtered[t]
+        _shift(line, count - 1)
+        _shift(finer, step_count - 1)
+    history[:] = line[: count - 1]
+    step_history[:] = finer[: step_count - 1]
+
+
+@jit
+def _advance(work: Float32, count: int, mean: np.float32, tilt: np.float32, bend: np.float32) -> None:
+    """One step of `count` columns under an input with these moments.
+
+    `_prepare` has put mean m and half difference d of the detectors' rates in their places: the rate up or down times
+    e is m e + d |e|.
+    """
+    for k in range(count):
+        o, x, coupled = work[OUTPUT + k], work[INSIDE + k], work[COUPLED + k]
+        v = mean - coupled
+        to_o = (work[O_MEAN + k] * v + work[O_TILT + k] * tilt) + (work[O_BEND + k] * bend + work[OX + k] * x)
+        to_x = (work[X_MEAN + k] * v + work[X_TILT + k] * tilt) + (work[X_BEND + k] * bend + work[XX + k] * x)
+        work[COUPLED + k] = coupled + work[LEAK + k] * v
+        work[INSIDE + k] = to_x + work[XO + k] * o
+        o = to_o + work[OO + k] * o
+        work[OUTPUT + k] = o
+        u = abs(o + work[OFFSET + k])
+        e = u - work[FAST + k]
+        fast = (work[FAST + k] + work[R_FAST + k] * e) + work[R_FAST_DOWN + k] * abs(e)
+        e = u - work[SLOW + k]
+        slow = (work[SLOW + k] + work[R_SLOW + k] * e) + work[R_SLOW_DOWN + k] * abs(e)
+        e = fast - work[FLOOR + k]
+        floor = (work[FLOOR + k] + work[R_FLOOR + k] * e) + work[R_FLOOR_DOWN + k] * abs(e)
+        work[FAST + k] = fast
+        work[SLOW + k] = slow
+        work[FLOOR + k] = floor
+        work[SUM + k] += fast
+        work[SUM + LANES + k] += slow
+        work[SUM + 2 * LANES + k] += floor
+
+
+@jit
+def _prepare(work: Float32, count: int, coefficients: Float32, state: Float32, first: int) -> None:
+    """Load a tile of columns."""
+    load(work, 0, count, state, first)
+    load(work, COEF, count, coefficients, first)
+    for row in (R_FAST, R_SLOW, R_FLOOR):
+        for k in range(count):
+            up, down = work[row + k], work[row + LANES + k]
+            work[row + k] = f32(0.5) * (up + down)
+            work[row + LANES + k] = f32(0.5) * (up - down)
+
+
+@jit
+def _finish_frame(work: Float32, count: int, output: Float32, first: int, per_hop: np.float32) -> None:
+    """Write the frame's means of the envelopes and start the next sums."""
+    for j in range(3):
+        for k in range(count):
+            output[j, first + k] = work[SUM + j * LANES + k] * per_hop
+            work[SUM + j * LANES + k] = f32(0.0)
+
+
+@jit
+def linear_forward(
+    moments: Float32, coefficients: Float32, state: Float32, hop: int, outputs: Float32, trace: Float32
+) -> None:
+    """Run all columns over one sound and write hop means of the three envelopes.
+
+    Args:
+        moments: (T, 3) of `input_moments`.
+        coefficients: (18, W) in the order of `COEFFICIENT_NAMES`, W a multiple of 8.
+        state: (6, W) in the order of `STATE_NAMES`, updated in place.
+        hop: steps per output frame; T is F times it.
+        outputs: (F, 3, W) hop means of fast, slow, floor in V, written.
+        trace: (T, 4, W) output and envelopes after each step in V, written; (0, 4, W) to keep none.
+    """
+    width = state.shape[1]
+    keep = trace.shape[0] > 0
+    work = buffer(SIZE)
+    for first in range(0, width, TILE):
+        count = min(TILE, width - first)
+        _prepare(work, count, coefficients, state, first)
+        t = 0
+        for frame in range(outputs.shape[0]):
+            for _ in range(hop):
+                _advance(work, count, moments[t, 0], moments[t, 1], moments[t, 2])
+                if keep:
+                    store(work, OUTPUT, count, trace[t, :1], first)
+                    store(work, FAST, count, trace[t, 1:], first)
+                t += 1
+            _finish_frame(work, count, outputs[frame], first, f32(1.0 / hop))
+        store(work, 0, count, state, first)

@@ -3,7 +3,8 @@
 Reads runs.jsonl of a benchmark's --out folder and trains nothing. For each task and each of PSWA, PWALKS and PSWM:
 score minus constant SGD's at SGD's best rate and at about 3 and 10 times that, paired by seed; minus EMA's and
 Lookahead's, each at its own best rate; the share of the run after which the mean score reaches SGD's last one at its
-best rate; usable range; worst drop over an epoch; failed runs. Points are of 100; intervals Student's, 95 %, over the
+best rate; usable range; worst drop over an epoch; failed runs. Of Settle, by its start: score, and minus one-cycle's at
+its best rate. Points are of 100; intervals Student's, 95 %, over the
 seeds that both sides have. Best rates are chosen on the test set, for every method alike.
 
 Example: python bench/averaging_claims.py --out averaging --json claims.json
@@ -92,6 +93,24 @@ def claims(methods: dict[str, Runs], rows: dict[str, dict[str, Any]]) -> list[di
     return found
 
 
+def starts(methods: dict[str, Runs]) -> dict[str, dict[str, Any]]:
+    """Settle by its start: score, difference from one-cycle at its best rate, share of the run to one-cycle's score."""
+    if not {"settle", "one_cycle"} <= set(methods):
+        return {}
+    settle, tuned = methods["settle"], methods["one_cycle"]
+    seeds = set.intersection(*(set(of_rate) for of_rate in settle.values()))
+    best = tuned[best_rate(tuned, seeds)]
+    target = float(np.mean([last(best[seed]) for seed in seeds]))
+    return {
+        f"{rate:g}": {
+            "score": float(np.mean([last(settle[rate][seed]) for seed in seeds])),
+            "over_one_cycle": difference(settle[rate], best),
+            "share_to_one_cycle": share_to(target, settle[rate]),
+        }
+        for rate in sorted(settle)
+    }
+
+
 def text(value: Any) -> str:
     if not isinstance(value, dict):
         return "never" if value is None else f"{value:.3g}"
@@ -110,14 +129,15 @@ def main() -> None:
     for key, result in read_results(given.out / "runs.jsonl").items():
         if key.scenario == "clean" and key.version == family_of(key.method).version:
             tasks[key.task].append(result)
-    report = {}
+    report: dict[str, Any] = {}
     for name, results in tasks.items():
         rows = {row["method"]: row for row in summarise({result.key: result for result in results})}
         report[name] = claims(by_method(results), rows)
         print(
             f"\n{name}, {results[0].train_size} training examples; SGD's best rate {report[name][0]['sgd_best_rate']:g}"
         )
-        for row in report[name]:
+        by_start = starts(by_method(results))
+        for row in [*report[name], *({"method": f"settle from {rate}"} | row for rate, row in by_start.items())]:
             print(f"  {row['method']}")
             for key, value in row.items():
                 if key not in ("method", "sgd_best_rate"):

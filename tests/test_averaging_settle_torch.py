@@ -204,7 +204,7 @@ def test_unscaled_and_clipped_gradients_under_autocast() -> None:
     """The order that the torch manual gives for clipping under a scaler; a power of two as scale changes no bit."""
     model, plain = _network(), _network()
     for net, scale in ((model, 2.0**8), (plain, 1.0)):
-        optimizer = Settle(net.parameters(), lr=1.0)
+        optimizer = Settle(net.parameters(), lr=1.0)  # no search, which would count its steps anew
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for step in range(20):
             optimizer.zero_grad()
@@ -298,7 +298,7 @@ def test_a_step_without_any_gradient_changes_nothing() -> None:
 
 def test_with_everything_frozen_a_step_changes_nothing() -> None:
     model = _network()
-    optimizer = Settle(model.parameters(), lr=1.0)
+    optimizer = Settle(model.parameters(), lr=1.0)  # no search, which would count its steps anew
     _train(model, optimizer, range(10))
     optimizer.zero_grad()
     own = [p.detach().clone() for p in model.requires_grad_(False).parameters()]

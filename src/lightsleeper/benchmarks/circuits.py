@@ -40,10 +40,14 @@ SHAPES = ((1, 8), (1, 16), (4, 8), (16, 1), (16, 8), (8, 16), (128, 1))
 LENGTHS_S = (1, 10, 60)
 CHIPS, CHIPS_S = 10_000, 10.0
 """Of the linear bank."""
+LINEAR_RANGES = (3e-4, 3e-3, 0.03, 0.1, 0.3, 1.0)
+"""Rms at the filters' input at which the linear bank is held against the full simulation."""
 
 
 def bench_circuits(*, quick: bool, progress: Progress) -> list[Row]:
-    """Rows of five kinds: `rival`, `gradient`, `scaling`, `memory`, `chips`. All times are medians of calls in turns.
+    """Rows of the kinds `rival`, `gradient`, `scaling`, `memory`, `linear`, `chips`.
+
+    Times are medians of calls in turns, but for the chips, which are timed once.
 
     Args:
         quick: shorter sounds and fewer repeats.
@@ -58,6 +62,7 @@ def bench_circuits(*, quick: bool, progress: Progress) -> list[Row]:
     lengths_s = LENGTHS_S[:2] if quick else LENGTHS_S
     progress.begin("measuring memory", len(lengths_s))
     rows += _memory(lengths_s, progress)
+    rows += _linear_errors(noise[:1])
     rows.append(_linear_chips(*((200, 1.0) if quick else (CHIPS, CHIPS_S)), progress))
     return rows
 
@@ -239,6 +244,17 @@ def _memory(lengths_s: Sequence[int], progress: Progress) -> Iterator[Row]:
         progress.advance()
 
 
+def _linear_errors(noise: Float32) -> Iterator[Row]:
+    """Difference of the linear bank's envelopes from those of the full simulation, by the level of white noise."""
+    stage = initial_frontend(bands=8)
+    for level in LINEAR_RANGES:
+        volts = np.float32(level * stage.bank.range_v(stage.process) / stage.amplifier.gain) * noise
+        linear_v = LinearBank(stage, rate_hz=RATE_HZ).envelopes(volts)[0, :, :, 0]
+        full_v, _ = FrontEndStream(stage, rows=1, rate_hz=RATE_HZ).envelopes(volts)
+        error = math.sqrt(float(np.mean((linear_v - full_v) ** 2) / np.mean(full_v**2)))
+        yield {"kind": "linear", "rms_linear_ranges": level, "difference_percent": 100.0 * error}
+
+
 def _linear_chips(chips: int, sound_s: float, progress: Progress) -> Row:
     """One sound through many drawn chips, linear, its envelopes dropped as they come: once, and its memory."""
     stage = initial_frontend(bands=8)
@@ -271,7 +287,7 @@ def circuit_tables(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[str], li
     """Title, heading and lines of readable tables."""
     of = {
         kind: [row for row in rows if row["kind"] == kind]
-        for kind in ("rival", "gradient", "scaling", "memory", "chips")
+        for kind in ("rival", "gradient", "scaling", "memory", "linear", "chips")
     }
     yield (
         f"{RIVAL_BANDS} bands with three envelopes, 16 kHz sound, one core",
@@ -317,6 +333,11 @@ def circuit_tables(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[str], li
         "memory: 16 sounds x 8 bands in pieces",
         ("length, s", "peak, MB"),
         [[str(row["length_s"]), f"{row['peak_bytes'] / 1e6:.1f}"] for row in of["memory"]],
+    )
+    yield (
+        "linear bank against the full simulation: 8 bands, white noise, all envelopes",
+        ("rms at the filters, linear ranges", "difference, %"),
+        [[f"{row['rms_linear_ranges']:g}", f"{row['difference_percent']:.2f}"] for row in of["linear"]],
     )
     yield (
         "linear bank: one sound through drawn chips of 8 bands",

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from lightsleeper.circuits.simd import NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32
 
-__all__ = ["add_input_noise", "amplify"]
+__all__ = ["add_input_noise", "amplify", "filled_eights", "interpolate", "shift"]
 
 _QUIET = 1.0
 """Amplitude in linear ranges up to which a frame's drive is smooth enough for four points a substep."""
@@ -34,7 +34,7 @@ def add_input_noise(samples: Float32, scale: np.float32, seed: np.uint32, first:
 
 
 @jit
-def _filled(taps: Float32) -> NDArray[np.bool_]:
+def filled_eights(taps: Float32) -> NDArray[np.bool_]:
     """(phases, n / 8), which eight of the taps are not all zero."""
     phases, count = taps.shape
     filled = np.zeros((phases, count // 8), dtype=np.bool_)
@@ -45,7 +45,7 @@ def _filled(taps: Float32) -> NDArray[np.bool_]:
 
 
 @jit
-def _interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: int, wide: Float32) -> None:
+def interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: int, wide: Float32) -> None:
     """Polyphase interpolation of `line` (n - 1 + T,) into `wide`, a line of `lead` + T a phase, behind its lead.
 
     Eight taps at a time, because the loop is bound by loads and stores, where they are `filled`.
@@ -70,7 +70,7 @@ def _interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: 
 
 
 @jit
-def _shift(line: Float32, kept: int) -> None:
+def shift(line: Float32, kept: int) -> None:
     """Move the last `kept` values to the front; forward, since source and target overlap where a frame is short."""
     ahead = line.size - kept
     for i in range(kept):
@@ -180,7 +180,7 @@ def amplify(
     factor, count = taps.shape
     phases, finer_count = finer_taps.shape
     steps = frame * factor
-    filled, finer_filled = _filled(taps), _filled(finer_taps)
+    filled, finer_filled = filled_eights(taps), filled_eights(finer_taps)
     line = np.empty(count - 1 + frame, dtype=np.float32)
     finer = np.empty(finer_count - 1 + steps, dtype=np.float32)
     between = np.zeros(steps, dtype=np.float32)
@@ -204,19 +204,19 @@ def amplify(
                 v = fresh[t] - coupled
                 coupled += rate * v
                 fresh[t] = slope * v
-            _interpolate(line, taps, filled, 0, between)
+            interpolate(line, taps, filled, 0, between)
             at_steps = finer[finer_count - 1 :]
             for phase in range(factor):
                 for t in range(frame):
                     at_steps[t * factor + phase] = between[phase * frame + t]
-            _interpolate(finer, finer_taps, finer_filled, 1, wide)
+            interpolate(finer, finer_taps, finer_filled, 1, wide)
             _mean_drive(wide, phases, clip[row], current, mean)
             out = drive[row, begin * factor * phases :]
             for t in range(steps):
                 for phase in range(phases):
                     out[t * phases + phase] = mean[phase * steps + t]
-            _shift(line, count - 1)
-            _shift(finer, finer_count - 1)
+            shift(line, count - 1)
+            shift(finer, finer_count - 1)
             for phase in range(phases):
                 wide[phase * (1 + steps)] = wide[phase * (1 + steps) + steps]
         state[row] = coupled

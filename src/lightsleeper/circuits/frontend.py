@@ -124,6 +124,7 @@ class FrontEnd:
         *,
         chip: Chip | None = None,
         noise_seed: int | None = None,
+        filters: bool = True,
     ) -> dict[str, NDArray[np.float32]]:
         """Waveforms of one recording at every net.
 
@@ -132,6 +133,7 @@ class FrontEnd:
             rate_hz: its sample rate.
             chip: the chip that hears it; None is nominal.
             noise_seed: seed of the circuit's noise; None is noiseless.
+            filters: the band-pass outputs too, which are most of the memory and of the time.
 
         Returns:
             Net name -> V. `time_s` (F,) of the frames at `CONTROL_RATE_HZ`; `fast`, `slow`, `floor` and their
@@ -144,5 +146,5 @@ class FrontEnd:
             raise InputError(f"microphone voltage of shape {volts.shape}: give one channel (T,) of finite samples")
         chips = None if chip is None else (chip,)
         stream = FrontEndStream(self, rows=1, rate_hz=rate_hz, noise_seed=noise_seed, chips=chips)
-        nets = stream.trace(volts[None, :])
+        nets = stream.trace(volts[None, :], filters=filters)
         return {name: values[0] if values.ndim > 1 else values for name, values in nets.items()}

@@ -16,7 +16,20 @@ The readable version in `reference.py` states the same recursion; tests hold the
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits.simd import LANES, NOISE_UNIT, Float32, UInt32, f32, halves, inline, jit, tanh, u32, u64
+from lightsleeper.circuits.simd import (
+    LANES,
+    NOISE_UNIT,
+    Float32,
+    UInt32,
+    f32,
+    halves,
+    inline,
+    jit,
+    tanh,
+    tracked,
+    u32,
+    u64,
+)
 
 __all__ = ["COEFFICIENTS", "COEFFICIENT_NAMES", "STATES", "STATE_NAMES", "TRACED", "TRAINED", "bank_forward"]
 
@@ -136,18 +149,14 @@ def follow(work: Float32, count: int) -> None:
     """Envelopes of `count` columns over one step, driven by the output of the substep at hand, rectified.
 
     One instant a step: a mean over the step would smooth the ripple that an asymmetric detector answers to.
-    `prepare` has put mean m and half difference d of the rates in their places: the rate up or down times e is
-    m e + d |e|.
+    `prepare` has put mean and half difference of the rates in their places (`tracked`).
     """
     for k in range(count):
         o = work[OUTPUT + k]
         u = work[RANGE + k] * abs(o + work[OFFSET + k])
-        e = u - work[FAST + k]
-        fast = (work[FAST + k] + work[R_FAST + k] * e) + work[R_FAST_DOWN + k] * abs(e)
-        e = u - work[SLOW + k]
-        slow = (work[SLOW + k] + work[R_SLOW + k] * e) + work[R_SLOW_DOWN + k] * abs(e)
-        e = fast - work[FLOOR + k]
-        floor = (work[FLOOR + k] + work[R_FLOOR + k] * e) + work[R_FLOOR_DOWN + k] * abs(e)
+        fast = tracked(work[FAST + k], u, work[R_FAST + k], work[R_FAST_DOWN + k])
+        slow = tracked(work[SLOW + k], u, work[R_SLOW + k], work[R_SLOW_DOWN + k])
+        floor = tracked(work[FLOOR + k], fast, work[R_FLOOR + k], work[R_FLOOR_DOWN + k])
         work[FAST + k] = fast
         work[SLOW + k] = slow
         work[FLOOR + k] = floor
@@ -222,6 +231,15 @@ def store(work: Float32, row: int, count: int, values: Float32, first: int) -> N
 
 
 @jit
+def halve_rates(work: Float32, row: int, count: int) -> None:
+    """Put mean and half difference of the rates up and down, in `row` and the next, in their places."""
+    for k in range(count):
+        up, down = work[row + k], work[row + LANES + k]
+        work[row + k] = f32(0.5) * (up + down)
+        work[row + LANES + k] = f32(0.5) * (up - down)
+
+
+@jit
 def prepare(work: Float32, count: int, coefficients: Float32, noise: Float32, first: int) -> None:
     """Load what a group of columns keeps for good."""
     load(work, COEF, count, coefficients, first)
@@ -231,10 +249,7 @@ def prepare(work: Float32, count: int, coefficients: Float32, noise: Float32, fi
         work[SCALE + k] *= NOISE_UNIT
         work[SCALE + LANES + k] *= NOISE_UNIT
     for row in (R_FAST, R_SLOW, R_FLOOR):
-        for k in range(count):
-            up, down = work[row + k], work[row + LANES + k]
-            work[row + k] = f32(0.5) * (up + down)
-            work[row + LANES + k] = f32(0.5) * (up - down)
+        halve_rates(work, row, count)
 
 
 @jit
@@ -267,12 +282,12 @@ def advance(one: Float32, c1: int, two: Float32, c2: int, three: Float32, c3: in
 
 
 @jit
-def finish_frame(work: Float32, count: int, output: Float32, first: int, per_hop: np.float32) -> None:
-    """Write the frame's means of the envelopes and start the next sums."""
+def finish_frame(work: Float32, row: int, count: int, output: Float32, first: int, per_hop: np.float32) -> None:
+    """Write the frame's means of the envelopes, whose sums are in `row` and the next two, and start the next sums."""
     for j in range(3):
         for k in range(count):
-            output[j, first + k] = work[SUM + j * LANES + k] * per_hop
-            work[SUM + j * LANES + k] = f32(0.0)
+            output[j, first + k] = work[row + j * LANES + k] * per_hop
+            work[row + j * LANES + k] = f32(0.0)
 
 
 @jit
@@ -353,6 +368,6 @@ def bank_forward(
             t += 1
             if t % hop == 0:
                 for work, count, first in groups:
-                    finish_frame(work, count, outputs[t // hop - 1], first, f32(1.0 / hop))
+                    finish_frame(work, SUM, count, outputs[t // hop - 1], first, f32(1.0 / hop))
     for work, count, first in groups:
         store(work, 0, count, state, first)

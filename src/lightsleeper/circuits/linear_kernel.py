@@ -7,9 +7,10 @@ Columns are chips x bands, in tiles that fit into the first-level cache; all of 
 # mypy: disable-error-code="untyped-decorator"
 import numpy as np
 
-from lightsleeper.circuits.kernels import buffer, load, store
+from lightsleeper.circuits.amplify import filled_eights, interpolate, shift
+from lightsleeper.circuits.kernels import buffer, finish_frame, halve_rates, load, store
 from lightsleeper.circuits.linear_rules import MOMENTS
-from lightsleeper.circuits.simd import LANES, Float32, f32, jit
+from lightsleeper.circuits.simd import LANES, Float32, f32, jit, tracked
 
 __all__ = ["COEFFICIENT_NAMES", "STATE_NAMES", "TILE", "TRACED", "input_moments", "linear_forward"]
 
@@ -38,34 +39,6 @@ SIZE = COEF + len(COEFFICIENT_NAMES) * LANES
 
 
 @jit
-def _filter(line: Float32, taps: Float32, out: Float32) -> None:
-    """Causal filter of `line` (n - 1 + T,) by `taps` (n,), newest sample first, into `out` (T,).
-
-    Eight taps at a time, n a multiple of it, because the loop is bound by loads and stores.
-    """
-    count = taps.size
-    out[:] = f32(0.0)
-    for j in range(0, count, 8):
-        if not np.any(taps[j : j + 8]):
-            continue
-        a, b, c, d = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
-        e, f, g, h = taps[j + 4], taps[j + 5], taps[j + 6], taps[j + 7]
-        part = line[count - 8 - j : count - 1 - j + out.size]
-        for t in range(out.size):
-            early = (a * part[t + 7] + b * part[t + 6]) + (c * part[t + 5] + d * part[t + 4])
-            late = (e * part[t + 3] + f * part[t + 2]) + (g * part[t + 1] + h * part[t])
-            out[t] += early + late
-
-
-@jit
-def _shift(line: Float32, kept: int) -> None:
-    """Move the last `kept` values to the front; forward, since source and target overlap where a frame is short."""
-    ahead = line.size - kept
-    for i in range(kept):
-        line[i] = line[ahead + i]
-
-
-@jit
 def input_moments(
     input_v: Float32,
     taps: Float32,
@@ -91,32 +64,30 @@ def input_moments(
     steps = frame * factor
     line = np.empty(count - 1 + frame, dtype=np.float32)
     finer = np.empty(step_count - 1 + steps, dtype=np.float32)
-    between, filtered = np.empty(frame, dtype=np.float32), np.empty(steps, dtype=np.float32)
+    filled, moments_filled = filled_eights(taps), filled_eights(moment_taps)
+    between = np.empty(factor * frame, dtype=np.float32)
+    filtered = np.empty(MOMENTS * steps, dtype=np.float32)
     line[: count - 1] = history
     finer[: step_count - 1] = step_history
     for begin in range(0, input_v.size, frame):
         line[count - 1 :] = input_v[begin : begin + frame]
+        interpolate(line, taps, filled, 0, between)
         for phase in range(factor):
-            _filter(line, taps[phase], between)
             for t in range(frame):
-                finer[step_count - 1 + t * factor + phase] = between[t]
+                finer[step_count - 1 + t * factor + phase] = between[phase * frame + t]
+        interpolate(finer, moment_taps, moments_filled, 0, filtered)
         for kind in range(MOMENTS):
-            _filter(finer, moment_taps[kind], filtered)
             for t in range(steps):
-                moments[begin * factor + t, kind] = filtered[t]
-        _shift(line, count - 1)
-        _shift(finer, step_count - 1)
+                moments[begin * factor + t, kind] = filtered[kind * steps + t]
+        shift(line, count - 1)
+        shift(finer, step_count - 1)
     history[:] = line[: count - 1]
     step_history[:] = finer[: step_count - 1]
 
 
 @jit
 def _advance(work: Float32, count: int, mean: np.float32, tilt: np.float32, bend: np.float32) -> None:
-    """One step of `count` columns under an input with these moments.
-
-    `_prepare` has put mean m and half difference d of the detectors' rates in their places: the rate up or down times
-    e is m e + d |e|.
-    """
+    """One step of `count` columns under an input with these moments; the rates are those of `halve_rates`."""
     for k in range(count):
         o, x, coupled = work[OUTPUT + k], work[INSIDE + k], work[COUPLED + k]
         v = mean - coupled
@@ -127,12 +98,9 @@ def _advance(work: Float32, count: int, mean: np.float32, tilt: np.float32, bend
         o = to_o + work[OO + k] * o
         work[OUTPUT + k] = o
         u = abs(o + work[OFFSET + k])
-        e = u - work[FAST + k]
-        fast = (work[FAST + k] + work[R_FAST + k] * e) + work[R_FAST_DOWN + k] * abs(e)
-        e = u - work[SLOW + k]
-        slow = (work[SLOW + k] + work[R_SLOW + k] * e) + work[R_SLOW_DOWN + k] * abs(e)
-        e = fast - work[FLOOR + k]
-        floor = (work[FLOOR + k] + work[R_FLOOR + k] * e) + work[R_FLOOR_DOWN + k] * abs(e)
+        fast = tracked(work[FAST + k], u, work[R_FAST + k], work[R_FAST_DOWN + k])
+        slow = tracked(work[SLOW + k], u, work[R_SLOW + k], work[R_SLOW_DOWN + k])
+        floor = tracked(work[FLOOR + k], fast, work[R_FLOOR + k], work[R_FLOOR_DOWN + k])
         work[FAST + k] = fast
         work[SLOW + k] = slow
         work[FLOOR + k] = floor
@@ -147,19 +115,7 @@ def _prepare(work: Float32, count: int, coefficients: Float32, state: Float32, f
     load(work, 0, count, state, first)
     load(work, COEF, count, coefficients, first)
     for row in (R_FAST, R_SLOW, R_FLOOR):
-        for k in range(count):
-            up, down = work[row + k], work[row + LANES + k]
-            work[row + k] = f32(0.5) * (up + down)
-            work[row + LANES + k] = f32(0.5) * (up - down)
-
-
-@jit
-def _finish_frame(work: Float32, count: int, output: Float32, first: int, per_hop: np.float32) -> None:
-    """Write the frame's means of the envelopes and start the next sums."""
-    for j in range(3):
-        for k in range(count):
-            output[j, first + k] = work[SUM + j * LANES + k] * per_hop
-            work[SUM + j * LANES + k] = f32(0.0)
+        halve_rates(work, row, count)
 
 
 @jit
@@ -190,5 +146,5 @@ def linear_forward(
                     store(work, OUTPUT, count, trace[t, :1], first)
                     store(work, FAST, count, trace[t, 1:], first)
                 t += 1
-            _finish_frame(work, count, outputs[frame], first, f32(1.0 / hop))
+            finish_frame(work, SUM, count, outputs[frame], first, f32(1.0 / hop))
         store(work, 0, count, state, first)

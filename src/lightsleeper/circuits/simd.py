@@ -11,7 +11,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "LANES", "NOISE_UNIT", "Float32", "UInt32", "f32", "halves", "inline", "jit", "tanh", "u32", "u64"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "NOISE_UNIT",
+    "Float32",
+    "UInt32",
+    "f32",
+    "halves",
+    "inline",
+    "jit",
+    "tanh",
+    "tracked",
+    "u32",
+    "u64",
+]
 
 BLOCK = 8
 """Columns are padded to a multiple of this: one AVX2 vector."""
@@ -40,6 +54,16 @@ def tanh(x):  # type: ignore[no-untyped-def]
     y = min(max(x, f32(-3.6)), f32(3.6))
     s = y * y
     return y * (f32(945.0) + s * (f32(105.0) + s)) / (f32(945.0) + s * (f32(420.0) + s * f32(15.0)))
+
+
+@inline
+def tracked(level, heard, mean, half):  # type: ignore[no-untyped-def]
+    """Next level of an asymmetric one-pole with the rates mean + half upwards and mean - half downwards.
+
+    The rate times the lag e is mean e + half |e|: no branch.
+    """
+    e = heard - level
+    return (level + mean * e) + half * abs(e)
 
 
 @inline

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd, FrontEndStream
+from lightsleeper.circuits import CONTROL_RATE_HZ, FrontEnd
 from lightsleeper.design.first_stage import FirstStage, decision_of
 from lightsleeper.design.measure import Design, Measured
 from lightsleeper.design.second_stage import DigitalStage
@@ -54,9 +54,7 @@ def _timeline(frontend: FrontEnd, scene: Scene) -> Arrays:
     first, last = (round(t * scene.rate_hz) for t in (start_s - LEAD_S, start_s + MINUTE_S))
     pressure_pa = scene.pressure_pa[first:last]
     voltage = pressure_pa * np.float32(frontend.microphone.sensitivity_v_per_pa)
-    stream = FrontEndStream(frontend, rows=1, rate_hz=scene.rate_hz, noise_seed=0)
-    traced = stream.trace(voltage[None], filters=False)
-    nets = {name: values[0] if values.ndim > 1 else values for name, values in traced.items()}
+    nets = frontend.simulate(voltage, scene.rate_hz, noise_seed=0, filters=False)
     wakes_s = decision_of(frontend).wakes(nets["integral"], rate_hz=CONTROL_RATE_HZ) - LEAD_S
     # A page shows fewer frames than are simulated: the last of each few, and the mean of an envelope.
     every = round(CONTROL_RATE_HZ / SHOWN_RATE_HZ)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lightsleeper.circuits import FilterBank, Process, kernels, reference
-from lightsleeper.circuits.amplify import add_input_noise, amplify
+from lightsleeper.circuits.amplify import add_input_noise, amplify, filled_eights, interpolate
 from lightsleeper.circuits.columns import Columns
 from lightsleeper.circuits.rates import interpolation_taps, substeps_for
 from lightsleeper.circuits.simd import NOISE_UNIT
@@ -154,6 +154,16 @@ def test_bandwidth_is_f0_over_q(q: float) -> None:
     octaves = (frequency_hz > 200.0) & (frequency_hz < 6000.0)
     expected = np.abs(bank.response(frequency_hz[octaves]))
     np.testing.assert_allclose(gain[:, octaves], expected, atol=0.03)
+
+
+def test_interpolation_heeds_nothing_that_lay_in_its_output() -> None:
+    taps = interpolation_taps(2)[0]
+    line = np.random.default_rng(0).standard_normal(taps.shape[1] - 1 + 32).astype(np.float32)
+    wide = np.full(2 * (1 + 32), np.nan, np.float32)
+    interpolate(line, taps, filled_eights(taps), 1, wide)
+    for phase, found in enumerate(wide.reshape(2, 33)):
+        assert np.isnan(found[0])  # the lead is the caller's
+        np.testing.assert_allclose(found[1:], np.convolve(line, taps[phase], mode="valid"), atol=1e-5)
 
 
 def _amplify(input_v: Float32, **changes: float) -> Float32:

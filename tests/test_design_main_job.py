@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -253,6 +256,24 @@ def test_the_same_seed_gives_the_same_bytes(name: str, tiny: TinyRun, tmp_path_f
     again = repeated_run(tmp_path_factory)
     assert again.folder != tiny.folder
     assert (again.folder / name).read_bytes() == (tiny.folder / name).read_bytes()
+
+
+def test_sums_do_not_depend_on_the_threads_of_blas():
+    program = """
+import hashlib, numpy as np
+from lightsleeper.design.main_job import _prepare_process
+from lightsleeper.learning.features import LogMel
+_prepare_process()
+noise = np.random.default_rng(0).standard_normal((100, 32_000)).astype(np.float32)
+print(hashlib.sha256(LogMel()(noise).tobytes()).hexdigest())
+"""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+    def printed(count: str) -> bytes:
+        environment = os.environ | dict.fromkeys(names, count)
+        return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+
+    assert printed("1") == printed("4")
 
 
 def test_a_run_appears_where_another_was_killed(tmp_path_factory: pytest.TempPathFactory):

@@ -55,7 +55,7 @@ def interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: i
     stride = lead + steps
     for phase in range(phases):
         out = wide[phase * stride + lead : (phase + 1) * stride]
-        start = f32(0.0)
+        out[:] = f32(0.0)
         for j in range(0, count, 8):
             if not filled[phase, j // 8]:
                 continue
@@ -65,8 +65,7 @@ def interpolate(line: Float32, taps: Float32, filled: NDArray[np.bool_], lead: i
             for t in range(steps):
                 early = (a * part[t + 7] + b * part[t + 6]) + (c * part[t + 5] + d * part[t + 4])
                 late = (e * part[t + 3] + f * part[t + 2]) + (g * part[t + 1] + h * part[t])
-                out[t] = start * out[t] + (early + late)
-            start = f32(1.0)
+                out[t] += early + late
 
 
 @jit

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from lightsleeper.design.first_stage import design_first_stage
 from lightsleeper.design.material import check_label, gather
@@ -130,9 +131,10 @@ def evaluate_design(
 
 
 def _prepare_process() -> None:
-    """Make torch and the allocator fit for work that is spread over whole scenes and networks."""
-    # Threads inside torch would only reorder its sums.
+    """Make torch, BLAS and the allocator fit for work that is spread over whole scenes and networks."""
+    # Threads inside a sum would only reorder it, and the summary would depend on the number of cores.
     torch.set_num_threads(1)
+    threadpool_limits(limits=1, user_api="blas")
     _keep_freed_memory()
 
 

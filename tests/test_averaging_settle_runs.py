@@ -114,3 +114,57 @@ def test_the_search_ends_once_z_wanders_or_distance_holds_the_step(lr: float, aw
     rates = _windows(control, lr=1e-6, away=1.0, count=1)
     assert control.age == 32, "the average goes on, though z runs ahead later"
     assert rates[0] <= 8.0 * max(lr, 1e-6)
+
+
+def _period(control: Control, *, loss: float, drift: float) -> None:
+    """A window of gradients of length 1 at this drift, and the period that it ends."""
+    for _ in range(16):
+        step = control.step_size(1.0, 1.0)
+        control.measure_drift(-drift * step, step, 1.0)
+        control.averaging_share()
+        verdict = control.judge(loss)
+    assert verdict is Verdict.ACCEPT
+    control.accept(0.1, 1.0)
+
+
+def test_a_walk_that_still_gains_goes_further() -> None:
+    """Three best periods in a row at a drift of 0.5; the rate grows as the distance does."""
+    control = Control(size=1.0, scale=1e-3)
+    _period(control, loss=1.0, drift=0.5)
+    assert (control.stretch, control.scale) == (1.0, 1e-3), "the first period has nothing to be better than"
+    for loss in (0.9, 0.8, 0.7):
+        _period(control, loss=loss, drift=0.5)
+    assert control.stretch == pytest.approx(1.2**3)
+    assert control.scale == pytest.approx(1e-3 * 1.2**3)
+    assert control.path == pytest.approx(0.1 + 0.1 + 0.1 / 1.2 + 0.1 / 1.44), "D is as it were without c"
+
+
+@pytest.mark.parametrize(("loss", "drift"), [(0.9, 0.41), (0.9, -1.0), (1.01, 0.5), (math.nan, 0.5)])
+def test_it_goes_no_further_while_drifting_or_without_gain(loss: float, drift: float) -> None:
+    control = Control(size=1.0, scale=1e-3)
+    _period(control, loss=1.0, drift=0.5)
+    control.stretch = 2.0
+    _period(control, loss=loss, drift=drift)
+    assert control.stretch == 2.0
+
+
+def test_a_loss_beyond_its_noise_takes_it_back_and_never_under_one() -> None:
+    control = Control(size=1.0, scale=1e-3)
+    _period(control, loss=1.0, drift=0.5)
+    control.stretch = 1.5
+    _period(control, loss=1.6, drift=0.5)
+    assert control.stretch == pytest.approx(1.05)
+    _period(control, loss=1.8, drift=0.5)
+    assert control.stretch == 1.0
+
+
+def test_a_new_average_and_a_roll_back_take_it_back() -> None:
+    control = Control(size=1.0, scale=1e-3)
+    _period(control, loss=1.0, drift=0.5)
+    for after, stretch in ((1.0, 2.0), (100.0, 1.0)):  # corrupt batches are over; the data have changed
+        control.stretch = 4.0
+        for loss in (100.0, after, after, after):
+            for _ in range(16):
+                verdict = control.judge(loss)
+        assert verdict is Verdict.PROBED
+        assert control.stretch == stretch

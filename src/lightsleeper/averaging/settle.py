@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Settle"]
 
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 DRIFT_EVERY = 4
 """Steps between measurements of drift, which take a pass over the weights more."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 __all__ = ["settle"]
 
 b, p, W, SHARE = 0.8, 3.0, 16, 0.1
-SIZE, REACH, DRIFT = 0.1, 0.03, 0.4
+SIZE, REACH, DRIFT, WALK = 0.1, 0.03, 0.4, 0.42
 
 Gradient = Callable[[Tensor, int], tuple[float, Tensor]]
 
@@ -32,6 +32,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
     w, z, x, anchor = w.clone(), w.clone(), w.clone(), w.clone()
     age = 0
     weights = D = G = 0.0
+    c = 1.0
     size = float(z.norm())
     best: float | None = None
     tolerance = 2.0
@@ -45,7 +46,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
         q = float(g.norm()) ** 2
         age += 1
         if not probing:
-            e0 = min(lr, max(D, REACH * size) / math.sqrt(G + q))
+            e0 = min(lr, max(c * D, REACH * size) / math.sqrt(G + q))
             e = min(e0, SIZE * size / math.sqrt(q))
             G += q * (e / e0) ** 2
             E, Q = E + e * q, Q + q
@@ -70,10 +71,10 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
                 continue
             probing = 0
             if bad:  # the data have changed: the average starts again
-                best, age, weights, D, G = L, 0, 0.0, 0.0, 0.0
+                best, age, weights, D, c, G = L, 0, 0.0, 0.0, 1.0, 0.0
                 tolerance *= 4
             else:
-                lr /= 2
+                lr, c = lr / 2, max(1.0, c / 2)
         elif bad:
             w = z = x = anchor
             path[-1] = x
@@ -83,23 +84,31 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
             if windows == 1:
                 mean, variance = L, (0.3 * L) ** 2
             else:
-                c = 1 / min(windows, 128)
-                mean, variance = mean + c * (L - mean), (1 - c) * (variance + c * (L - mean) ** 2)
+                k = 1 / min(windows, 128)
+                mean, variance = mean + k * (L - mean), (1 - k) * (variance + k * (L - mean) ** 2)
             if len(period) < SHARE * age:
                 continue
             searching = D == 0.0
-            D += float((x - anchor).norm())
+            D += float((x - anchor).norm()) / c
             anchor = x
             P = sum(period) / len(period)
-            best = P if best is None else min(best, P)
             h = H / HE if HE > 0 else 0.0
+            further = False
+            if best is not None and not searching:
+                if best + math.sqrt(variance * W / len(period)) < P:
+                    c = max(1.0, 0.7 * c)
+                elif best > P and h > WALK:
+                    c, further = 1.2 * c, True
+            best = P if best is None else min(best, P)
             if searching and h < 0 and 0.99 * lr * Q < E:
                 lr *= 8
-                age, weights, D, G = 0, 0.0, 0.0, 0.0
+                age, weights, D, c, G = 0, 0.0, 0.0, 1.0, 0.0
             elif lr > 2 * E / Q:
                 lr /= 2
             elif h < DRIFT:
                 lr *= min(8.0, max(1.2, 1 - h))
+            elif further:
+                lr *= 1.2
         period, H, HE, E, Q = [], 0.0, 0.0, 0.0, 0.0
         size = float(z.norm())
     return path

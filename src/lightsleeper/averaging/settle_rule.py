@@ -4,17 +4,21 @@ With w the point where gradients g are taken, z the fast weights, x their averag
 anchor::
 
     w = (1 - b) z + b x                          Schedule-Free interpolation (arXiv:2405.15682)
-    e0 = min(lr, D / sqrt(G + |g|^2))            distance over gradients (DoG, arXiv:2302.12022); lr where that is less
+    e0 = min(lr, c D / sqrt(G + |g|^2))          distance over gradients (DoG, arXiv:2302.12022); lr where that is less
     e = min(e0, SIZE |z| / |g|)                  one batch moves the weights by a tenth of their size at most
     G += |g|^2 (e/e0)^2                          a clipped batch counts for what it moved
     z -= e g;  x += k (z - x),  k = t^p / sum of t^p
 
-D is the path of the average, the sum of ``|x - a|`` over periods, and at least ``REACH |z|``. At the end of a period (a
-tenth of the steps so far) the average becomes the anchor, and *drift is held against spread*: while z runs ahead of x,
-gradients still point from the average past z, so ``-<g, x - z> / (e |g|^2)``, summed over the period, is negative; once
-z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows. Before the first period that counts,
-a rate that alone held every step, while z ran away from x, was far too low: it grows as much as it may and the average
-begins anew, so that nothing of the search for a rate stays in D, G and the average.
+D is the path of the average, the sum of ``|x - a| / c`` over periods, and at least ``REACH |z|``. At the end of a
+period (a tenth of the steps so far) the average becomes the anchor, and *drift is held against spread*: while z runs
+ahead of x, gradients still point from the average past z, so ``-<g, x - z> / (e |g|^2)``, summed over the period, is
+negative; once z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was too low and grows. Before the first
+period that counts, a rate that alone held every step, while z ran away from x, was far too low: it grows as much as it
+may and the average begins anew, so that nothing of the search for a rate stays in D, G and the average.
+
+c, at least 1, is how many times D the weights may go. A walk (drift over ``WALK``) whose period is the best so far has
+more to gain from a higher rate than from more steps: c and the rate grow. Where a period is worse than the best beyond
+the noise of losses, c shrinks.
 
 Every window of 16 steps the mean loss is judged. Where it stands out, the weights go back to the anchor, and the anchor
 is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again, and
@@ -46,6 +50,10 @@ REACH = 0.03
 """Least distance D over the size of the weights."""
 DRIFT = 0.4
 """Under this the rate grows; 1/2 is a walk about the average."""
+WALK = 0.42
+"""Over this the weights are taken to walk about their average."""
+STRETCH = (0.7, 1.2)
+"""Factors of c in a period: down and up."""
 GROWTH = (1.2, 8.0)
 """Least and largest growth of the rate in a period."""
 ALONE = 0.99
@@ -79,7 +87,7 @@ class Control:
         scale: what the rule makes of the starting rate: lr = scale * lr at the start.
         age: steps since the average began.
         weight_sum: sum of t^p.
-        path, energy: D and G.
+        path, stretch, energy: D, c and G.
         best: mean loss of the best period; NaN before the first.
         tolerance: see `TOLERANCE`.
         window_mean, window_variance, windows: of the losses of good windows.
@@ -96,6 +104,7 @@ class Control:
     age: int = 0
     weight_sum: float = 0.0
     path: float = 0.0
+    stretch: float = 1.0
     energy: float = 0.0
     best: float = math.nan
     tolerance: float = TOLERANCE
@@ -121,7 +130,7 @@ class Control:
             return 0.0
         rate = lr * self.scale
         if gradient_square > 0.0:
-            distance = max(self.path, REACH * self.size)
+            distance = max(self.stretch * self.path, REACH * self.size)
             rate = min(rate, distance / math.sqrt(self.energy + gradient_square))
             step = min(rate, SIZE * self.size / math.sqrt(gradient_square))
             self.energy += gradient_square * (step / rate) ** 2 if rate > 0.0 else 0.0
@@ -175,11 +184,12 @@ class Control:
     def accept(self, moved: float, lr: float) -> None:
         """End a period whose average lies `moved` from the anchor before it."""
         searching = self.path == 0.0
-        self.path += moved
+        self.path += moved / self.stretch
+        drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
         mean = self.period_loss / self.period_losses
+        further = not searching and self._change_stretch(mean, drift)
         if math.isnan(self.best) or mean < self.best:
             self.best = mean
-        drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
         if searching and drift < 0.0 and self.moved > ALONE * lr * self.scale * self.gradients:
             self.scale *= GROWTH[1]
             self._begin_average()
@@ -187,7 +197,19 @@ class Control:
             self.scale /= 2.0
         elif drift < DRIFT:
             self.scale *= min(GROWTH[1], max(GROWTH[0], 1.0 - drift))
+        elif further:
+            self.scale *= STRETCH[1]
         self._begin_period()
+
+    def _change_stretch(self, mean: float, drift: float) -> bool:
+        """Change c by the period's mean loss; whether it grew. Without losses, or a best one, nothing is known."""
+        noise = math.sqrt(self.window_variance * WINDOW / self.period_losses)
+        if mean > self.best + noise:
+            self.stretch = max(1.0, self.stretch * STRETCH[0])
+        further = mean < self.best and drift > WALK
+        if further:
+            self.stretch *= STRETCH[1]
+        return further
 
     def _probe(self, bad: bool, mean: float) -> Verdict:
         if self.probing < PROBE_WINDOWS:
@@ -201,11 +223,12 @@ class Control:
             self._begin_average()
         else:
             self.scale /= 2.0
+            self.stretch = max(1.0, self.stretch / 2.0)
         self._begin_period()
         return Verdict.PROBED
 
     def _begin_average(self) -> None:
-        self.age, self.weight_sum, self.path, self.energy = 0, 0.0, 0.0, 0.0
+        self.age, self.weight_sum, self.path, self.stretch, self.energy = 0, 0.0, 0.0, 1.0, 0.0
 
     def _begin_period(self) -> None:
         self.period_loss, self.period_losses = 0.0, 0

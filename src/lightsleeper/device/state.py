@@ -33,6 +33,7 @@ _SETTLE = (
     ("uint32_t", "age", "0u", "steps since the average began"),
     ("float", "weight_sum", "0.0f", "sum of t^3"),
     ("float", "path", "0.0f", "D, the way of the average"),
+    ("float", "stretch", "1.0f", "c, how many times D the weights may go"),
     ("float", "energy", "0.0f", "G, sum of |g|^2"),
     ("uint32_t", "has_best", "0u", "1 once a period has ended"),
     ("float", "best", "0.0f", "mean loss of the best period"),

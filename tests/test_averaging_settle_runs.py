@@ -139,6 +139,17 @@ def test_a_walk_that_still_gains_goes_further() -> None:
     assert control.path == pytest.approx(0.1 + 0.1 + 0.1 / 1.2 + 0.1 / 1.44), "D is as it were without c"
 
 
+def test_one_period_of_walking_among_drifting_ones_is_not_enough() -> None:
+    control = Control(size=1.0, scale=1e-3)
+    _period(control, loss=1.0, drift=0.3)
+    for loss, drift in ((0.9, 0.3), (0.8, 0.45)):
+        _period(control, loss=loss, drift=drift)
+    assert control.stretch == 1.0
+    for loss in (0.7, 0.6, 0.5):
+        _period(control, loss=loss, drift=0.5)
+    assert control.stretch > 1.0
+
+
 @pytest.mark.parametrize(("loss", "drift"), [(0.9, 0.41), (0.9, -1.0), (1.01, 0.5), (math.nan, 0.5)])
 def test_it_goes_no_further_while_drifting_or_without_gain(loss: float, drift: float) -> None:
     control = Control(size=1.0, scale=1e-3)

@@ -32,7 +32,7 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
     w, z, x, anchor = w.clone(), w.clone(), w.clone(), w.clone()
     age = 0
     weights = D = G = 0.0
-    c = 1.0
+    c, U, V = 1.0, 0.0, 0.0
     size = float(z.norm())
     best: float | None = None
     tolerance = 2.0
@@ -95,9 +95,10 @@ def settle(  # noqa: PLR0912, PLR0915  the rule in one piece, to be read from to
             h = H / HE if HE > 0 else 0.0
             further = False
             if best is not None and not searching:
+                U, V = 0.7 * U + H, 0.7 * V + HE
                 if best + math.sqrt(variance * W / len(period)) < P:
                     c = max(1.0, 0.7 * c)
-                elif best > P and h > WALK:
+                elif best > P and U > WALK * V:
                     c, further = 1.2 * c, True
             best = P if best is None else min(best, P)
             if searching and h < 0 and 0.99 * lr * Q < E:

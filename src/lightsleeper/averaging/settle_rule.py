@@ -16,9 +16,9 @@ negative; once z wanders about x it tends to 1/2. Under ``DRIFT`` the rate was t
 period that counts, a rate that alone held every step, while z ran away from x, was far too low: it grows as much as it
 may and the average begins anew, so that nothing of the search for a rate stays in D, G and the average.
 
-c, at least 1, is how many times D the weights may go. A walk (drift over ``WALK``) whose period is the best so far has
-more to gain from a higher rate than from more steps: c and the rate grow. Where a period is worse than the best beyond
-the noise of losses, c shrinks.
+c, at least 1, is how many times D the weights may go. A walk (drift over ``WALK``, over the last few periods) whose
+loss is still the best so far has more to gain from a higher rate than from more steps: c and the rate grow. Where a
+period is worse than the best beyond the noise of losses, c shrinks.
 
 Every window of 16 steps the mean loss is judged. Where it stands out, the weights go back to the anchor, and the anchor
 is only watched for three windows. If the last of these is bad too, the data have changed: the average starts again, and
@@ -52,6 +52,8 @@ DRIFT = 0.4
 """Under this the rate grows; 1/2 is a walk about the average."""
 WALK = 0.42
 """Over this the weights are taken to walk about their average."""
+WALK_MEMORY = 0.7
+"""What a period's drift counts for in that, over the next one's: one alone is too noisy."""
 STRETCH = (0.7, 1.2)
 """Factors of c in a period: down and up."""
 GROWTH = (1.2, 8.0)
@@ -95,6 +97,7 @@ class Control:
         loss_sum, losses: of the present window.
         period_loss, period_losses: of the windows of the present period.
         drift, drift_energy: sums of -<g, x - z> and of e |g|^2 over the steps where both were measured.
+        walk_drift, walk_energy: the same over the last few periods.
         moved, gradients: sums of e |g|^2 and |g|^2 over the period.
         roll_backs, restarts, skipped_steps: counts.
     """
@@ -118,6 +121,8 @@ class Control:
     period_losses: int = 0
     drift: float = 0.0
     drift_energy: float = 0.0
+    walk_drift: float = 0.0
+    walk_energy: float = 0.0
     moved: float = 0.0
     gradients: float = 0.0
     roll_backs: int = 0
@@ -187,7 +192,7 @@ class Control:
         self.path += moved / self.stretch
         drift = self.drift / self.drift_energy if self.drift_energy > 0.0 else 0.0
         mean = self.period_loss / self.period_losses
-        further = not searching and self._change_stretch(mean, drift)
+        further = not searching and self._change_stretch(mean)
         if math.isnan(self.best) or mean < self.best:
             self.best = mean
         if searching and drift < 0.0 and self.moved > ALONE * lr * self.scale * self.gradients:
@@ -201,12 +206,14 @@ class Control:
             self.scale *= STRETCH[1]
         self._begin_period()
 
-    def _change_stretch(self, mean: float, drift: float) -> bool:
+    def _change_stretch(self, mean: float) -> bool:
         """Change c by the period's mean loss; whether it grew. Without losses, or a best one, nothing is known."""
         noise = math.sqrt(self.window_variance * WINDOW / self.period_losses)
         if mean > self.best + noise:
             self.stretch = max(1.0, self.stretch * STRETCH[0])
-        further = mean < self.best and drift > WALK
+        self.walk_drift = WALK_MEMORY * self.walk_drift + self.drift
+        self.walk_energy = WALK_MEMORY * self.walk_energy + self.drift_energy
+        further = mean < self.best and self.walk_drift > WALK * self.walk_energy
         if further:
             self.stretch *= STRETCH[1]
         return further

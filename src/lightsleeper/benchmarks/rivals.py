@@ -381,7 +381,7 @@ _ALL = (
         rates=(1e-4, 1e-2, 1.0, 100.0),
         rate_name="learning rate at the start",
         default_rate=1e-2,
-        version=4,
+        version=5,
     ),
 )
 

@@ -182,6 +182,7 @@ def _settle_context() -> dict[str, Any]:
         "size": c_float(settle_rule.SIZE),
         "drift": c_float(settle_rule.DRIFT),
         "walk": c_float(settle_rule.WALK),
+        "walk_memory": c_float(settle_rule.WALK_MEMORY),
         "least_stretch": c_float(settle_rule.STRETCH[0]),
         "most_stretch": c_float(settle_rule.STRETCH[1]),
         "alone": c_float(settle_rule.ALONE),

@@ -48,6 +48,8 @@ _SETTLE = (
     ("uint32_t", "period_losses", "0u", "steps in the present period"),
     ("float", "drift", "0.0f", "sum of -<g, x - z>"),
     ("float", "drift_energy", "0.0f", "sum of e |g|^2 where drift was measured"),
+    ("float", "walk_drift", "0.0f", "drift over the last few periods"),
+    ("float", "walk_energy", "0.0f", "drift_energy over the last few periods"),
     ("float", "moved", "0.0f", "sum of e |g|^2 over the period"),
     ("float", "gradients", "0.0f", "sum of |g|^2 over the period"),
     ("uint32_t", "roll_backs", "0u", "returns to the anchor"),

@@ -1,4 +1,4 @@
-"""Settle in C on real data: any starting rate ends near the best tuned one, with and without a gradient in memory."""
+"""Settle in C: on real data any starting rate ends near the best tuned one; what ends a period changes."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from device_trial import compiled
+from device_trial import compiled, data_for, trial
 from lightsleeper.benchmarks.datasets import digits
-from lightsleeper.device import Rule, read_network
+from lightsleeper.device import Rule, plan_device, read_network
 from lightsleeper.device.networks import seeded
 from lightsleeper.device.plan import device_plans
 
@@ -48,3 +48,32 @@ def test_any_start_ends_near_the_best_tuned_rate(batch: int, accumulate: bool) -
     for start in (1e-4, 0.01, 1.0, 100.0):
         reached = _accuracy(Rule(averaging="settle", batch=batch, learning_rate=start), accumulate=accumulate)
         assert reached > tuned - 0.02, start
+
+
+@pytest.mark.parametrize(
+    ("best", "walk_drift", "before", "after"),
+    [
+        (1e3, 1e6, 2.0, 2.4),  # a walk that still gains
+        (1e3, -1e6, 2.0, 2.0),  # gains, but drifts
+        (1e-4, 1e6, 2.0, 1.4),  # worse than the best beyond the noise
+        (1e-4, 1e6, 1.2, 1.0),
+    ],
+)
+def test_how_far_it_may_go_changes_at_the_end_of_a_period(
+    best: float, walk_drift: float, before: float, after: float
+) -> None:
+    _, network = trial("mlp")
+    rule = Rule(averaging="settle", learning_rate=0.1)
+    x, y = data_for("mlp", 32)
+    with compiled(plan_device(network, rule)) as device:
+        for sample, label in zip(x[:16], y[:16], strict=True):
+            device.train_step(sample, label)
+        assert device.field("path")[0] > 0.0, "the first period has ended"
+        chosen = {"best": best, "tolerance": 1e6, "stretch": before, "walk_drift": walk_drift, "walk_energy": 1e6}
+        for name, value in chosen.items():
+            device.field(name)[0] = value
+        device.field("window_variance")[0] = 0.0
+        for sample, label in zip(x[16:], y[16:], strict=True):
+            device.train_step(sample, label)
+        assert device.field("stretch")[0] == pytest.approx(after)
+        assert device.field("roll_backs")[0] == 0

@@ -1,8 +1,8 @@
 """Calibration as a factory would do it: measure each chip at one temperature, set its trims, never touch it again.
 
 First what test tones and a muted input show at the analog test points: centre frequency, Q and gain of each band,
-offsets of rectifiers and followers. Then, while the chip hears a test sequence, the neurons' biases and the threshold
-are set until their means, and the share of time above the threshold, are those of the nominal stage.
+offsets of rectifiers and followers. Then, while the chip hears a test sequence, the neurons' biases are set until their
+means are those of the nominal stage; last the threshold, by what the integrator reaches where the decision is close.
 """
 
 import dataclasses
@@ -28,6 +28,12 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 SETTLE_S = 5.0
 """Beginning of the test sequence that is not measured: the floor followers take seconds."""
+PEAK_S = 2.0
+"""The sequence is cut into stretches of this length; of each the integrator's highest voltage counts."""
+CLOSE_SHARE = 0.1
+"""Share of the stretches, those whose peak lies next to the threshold in the nominal stage, that set the threshold."""
+CHUNK_S = 30.0
+"""Simulated at once: minutes of many chips side by side would take gigabytes."""
 
 
 def calibrate(
@@ -58,11 +64,13 @@ def calibrate(
     here = frontend.process.temperature_c
     bench = [dataclasses.replace(chip, temperature_c=here, supply_v=None, years=0.0, trim=None) for chip in chips]
     bench = [_tune(frontend, chip, trim_range) for chip in bench]
-    volts = np.tile(np.asarray(sequence_v, np.float32), (len(chips), 1))
+    volts = np.asarray(sequence_v, np.float32)
+    chunk = round(CHUNK_S * rate_hz)
 
     def logarithms(rows: Sequence[Chip]) -> Float32:
         stream = FrontEndStream(frontend, rows=len(rows), rate_hz=rate_hz, noise_seed=noise_seed, chips=rows)
-        return stream.compress(stream.envelopes(volts)[0])
+        parts = (np.tile(volts[i : i + chunk], (len(rows), 1)) for i in range(0, volts.size, chunk))
+        return np.concatenate([stream.compress(stream.envelopes(part)[0]) for part in parts], axis=1)
 
     def heard(rows: Sequence[Chip], compressed_v: Float32) -> _Heard:
         return _Heard(FrontEndStream(frontend, rows=len(rows), rate_hz=rate_hz, chips=rows), compressed_v)
@@ -112,6 +120,13 @@ class _Heard:
         """(rows, frames)"""
         return self._stream.decide(self._compressed_v)[:, self._skip :]
 
+    def peak_v(self) -> Float32:
+        """Highest integral of every stretch of `PEAK_S`, (rows, stretches)."""
+        integral_v = self.integral_v()
+        length = round(PEAK_S * CONTROL_RATE_HZ)
+        count = integral_v.shape[1] // length
+        return integral_v[:, : count * length].reshape(len(integral_v), count, length).max(axis=2)
+
     def _mean(self, values_v: Float32) -> Float64:
         return np.asarray(values_v[:, self._skip :].mean(axis=1, dtype=np.float64))
 
@@ -122,20 +137,30 @@ def _bias(
     """Biases of all neurons and the threshold, while the chips hear the sequence."""
     chips = _approach(chips, "neuron_v", lambda rows: heard(rows).excitation_v(), wanted.excitation_v())
     chips = _approach(chips, "output_v", lambda rows: heard(rows).score_v(), wanted.score_v())
-    above = wanted.integral_v() > frontend.comparator.threshold_v
-    if not above.any(axis=1).all():
+    threshold_v = frontend.comparator.threshold_v
+    wanted_v = wanted.peak_v()
+    if not (wanted_v > threshold_v).any(axis=1).all():
         raise InputError(
             "the nominal stage does not wake in the test sequence; give one with the sounds that it is made for"
         )
-    thresholds_v = [
-        np.quantile(row, 1.0 - share) for row, share in zip(heard(chips).integral_v(), above.mean(axis=1), strict=True)
-    ]
+    wanted_thresholds_v = threshold_v + _close_shift(heard(chips).peak_v(), wanted_v, threshold_v)
     changes_v = [
-        threshold_v - build(frontend, chip).frontend.comparator.threshold_v
-        for chip, threshold_v in zip(chips, thresholds_v, strict=True)
+        wanted_v - build(frontend, chip).frontend.comparator.threshold_v
+        for chip, wanted_v in zip(chips, wanted_thresholds_v, strict=True)
     ]
     codes = _trim_of(chips[0]).range.code("threshold_v", np.array(changes_v))
     return _having(chips, "threshold_v", codes)
+
+
+def _close_shift(peak_v: Float32, wanted_v: Float32, threshold_v: float) -> Float64:
+    """How far each chip's peaks lie above those of the nominal stage where these decide, (rows,), V.
+
+    Only such stretches tell how the decisions move: loud ones saturate the output neuron, quiet ones never matter. Both
+    heard the same, so that the mean of their differences is far less scattered than a share of time.
+    """
+    count = max(1, round(CLOSE_SHARE * wanted_v.shape[1]))
+    close = np.argsort(np.abs(wanted_v - threshold_v), axis=1, kind="stable")[:, :count]
+    return np.asarray(np.take_along_axis(peak_v - wanted_v, close, axis=1).mean(axis=1, dtype=np.float64))
 
 
 def _trim_of(chip: Chip) -> Trim:

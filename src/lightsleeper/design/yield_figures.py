@@ -44,7 +44,7 @@ class YieldSettings:
     bits: int = 6
     years: float = 0.0
     test_s: float = 900.0
-    sequence_s: float = 120.0
+    sequence_s: float = 600.0
     recall_points: float = 2.0
     false_wake_points: float = 2.0
     seed: int = 0

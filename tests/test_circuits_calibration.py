@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from example_frontend import RATE_HZ, make_frontend, noise_bursts
 from lightsleeper.circuits import Chip, Comparator, FrontEndStream, Trim, TrimRange, build, calibrate
+from lightsleeper.circuits.calibration import _close_shift
 from lightsleeper.errors import InputError
 
 SEQUENCE_V = noise_bursts(1, 192_000, rms_v=0.2e-3)[0]
@@ -72,6 +73,40 @@ def test_trimmed_chips_decide_as_the_nominal_stage_and_untrimmed_ones_do_not(tri
     after = (wakes([_here(chip) for chip in trimmed]) != nominal).mean()
     assert before > 0.02
     assert after < 0.35 * before
+
+
+def test_the_threshold_follows_what_moves_the_integrator() -> None:
+    """A comparator and an integrator with offsets of their own: everything else is nominal."""
+    chips = [Chip(seed=seed, effects=("comparator",)) for seed in range(6)]
+    before = [build(FRONTEND, chip) for chip in chips]
+    assert max(abs(b.frontend.comparator.threshold_v - b.integrator_offset_v - _nominal_v()) for b in before) > 1e-3
+    for chip in calibrate(FRONTEND, chips, SEQUENCE_V, RATE_HZ):
+        built = build(FRONTEND, chip)
+        # A code of the output neuron may be left over; what it adds to the score is at most its own step.
+        left_v = built.frontend.comparator.threshold_v - built.integrator_offset_v - _nominal_v()
+        assert abs(left_v) <= 0.51 * TrimRange().step("threshold_v") + TrimRange().step("output_v")
+
+
+def _nominal_v() -> float:
+    return FRONTEND.comparator.threshold_v
+
+
+def test_only_stretches_near_the_threshold_set_it() -> None:
+    """Peaks far from it may move as they like."""
+    wanted_v = np.array([[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]] * 2, np.float32)
+    moved_v = wanted_v + np.float32(50.0)
+    moved_v[:, 6] = wanted_v[:, 6] + np.array([0.25, -0.5], np.float32)
+    np.testing.assert_allclose(_close_shift(moved_v, wanted_v, 6.2), [0.25, -0.5])
+
+
+def test_the_length_of_the_chunks_does_not_matter(trimmed: list[Chip], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightsleeper.circuits.calibration.CHUNK_S", 1.3)
+    again = calibrate(FRONTEND, CHIPS[:2], SEQUENCE_V, RATE_HZ)
+    for chip, first in zip(again, trimmed[:2], strict=True):
+        assert chip.trim is not None
+        assert first.trim is not None
+        for name in NAMES:
+            np.testing.assert_array_equal(getattr(chip.trim, name), getattr(first.trim, name))
 
 
 def test_calibration_is_the_same_alone_and_in_company(trimmed: list[Chip]) -> None:

@@ -47,13 +47,15 @@ def test_output_noise_of_the_references_example() -> None:
     np.testing.assert_allclose(bank.output_noise_v(Process(temperature_c=27.0)), 344.09e-6, rtol=1e-4)
 
 
-def test_linearisation_widens_the_range_and_costs_current_but_adds_no_noise() -> None:
+def test_linearisation_widens_the_range_and_costs_current_and_noise() -> None:
+    """Dynamic range grows by 10 log10 L: signal power by L^2, noise power by L (2.2)."""
     plain, wide = FilterBank(), FilterBank(linearisation=3.0)
     assert wide.range_v(PROCESS) == pytest.approx(3.0 * PROCESS.range_v)
     np.testing.assert_allclose(wide.band_power_w(PROCESS), 3.0 * plain.band_power_w(PROCESS))
-    np.testing.assert_array_equal(wide.output_noise_v(PROCESS), plain.output_noise_v(PROCESS))
+    np.testing.assert_allclose(wide.output_noise_v(PROCESS) ** 2, 3.0 * plain.output_noise_v(PROCESS) ** 2)
     ones = np.ones(8, np.int64)
-    np.testing.assert_array_equal(wide.step_noise_v(PROCESS, 1e-5, ones), plain.step_noise_v(PROCESS, 1e-5, ones))
+    wide_v, plain_v = (bank.step_noise_v(PROCESS, 1e-5, ones) for bank in (wide, plain))
+    np.testing.assert_allclose(wide_v**2, 3.0 * plain_v**2)
 
 
 @given(banks)

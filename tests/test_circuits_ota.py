@@ -53,9 +53,9 @@ def test_small_signals_see_the_transfer_function(ota: Ota, temperature_c: float)
 
 @given(otas, st.floats(-20.0, 70.0))
 def test_noise_is_gamma_k_t_over_c_times_the_gain(ota: Ota, temperature_c: float) -> None:
-    """Vn^2 = S_i / (4 go C) = gamma (kT / C) Gm / go, whatever the bias and the linearisation."""
+    """Vn^2 = S_i / (4 go C) = gamma L (kT / C) Gm / go, whatever the bias."""
     kt = BOLTZMANN_J_PER_K * (temperature_c + 273.15)
-    expected_v = math.sqrt(2.0 / KAPPA * kt / ota.capacitance_f * ota.dc_gain)
+    expected_v = math.sqrt(2.0 / KAPPA * ota.linearisation * kt / ota.capacitance_f * ota.dc_gain)
     assert ota.noise_v(Process(temperature_c=temperature_c)) == pytest.approx(expected_v)
 
 

@@ -147,27 +147,30 @@ class FilterBank:
     ) -> NDArray[np.float64]:
         """Rms noise per simulation step at the output and the internal node, shape (2, bands), in V.
 
-        White current noise S_i = 4 q Ib / L of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C
-        (3). Linearisation by L raises Ib by L at the same Gm, and leaves the noise current of the original Gm.
+        White current noise S_i = 4 q Ib of each transconductor on C over one step: sigma = sqrt(S_i dt / 2) / C
+        (3). Linearisation by L raises Ib, hence the noise power, by L at the same Gm (2.2).
         Both are scaled so that the recursion puts out `output_noise_v`: noise that falls on the steps alone is
         not quite that of the circuit in a band near a quarter of their rate. `ratios` as in `step_rules`.
         """
         f0, q, (drive, damping, outward, inward) = np.asarray(self.center_hz), np.asarray(self.q), self._ratios(ratios)
-        density = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=process.range_v)) * f0
+        density = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=self.range_v(process)))
+        density = density * f0
         output = density * (outward + (drive + damping) / q)
         variance = np.stack([output, density * inward]) * step_s / (2.0 * self.capacitance_f**2)
         simulated = output_variance(self.step_rules(step_s / substeps, ratios=ratios), variance, substeps)
         return np.asarray(np.sqrt(variance * self.output_noise_v(process, ratios=ratios) ** 2 / simulated))
 
     def output_noise_v(self, process: Process, *, ratios: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Integrated output noise, shape (bands,), in V rms: sqrt(2 gamma kT/C (1 + Q)), gamma = 2/kappa.
+        """Integrated output noise, shape (bands,), in V rms: sqrt(2 gamma kT/C (1 + Q)), gamma = 2 L/kappa.
 
-        In general sqrt(gamma kT/C (Gin + Gd + 2 G1) / Gd), with `ratios` as in `step_rules`.
+        In general sqrt(gamma kT/C (Gin + Gd + 2 G1) / Gd), with `ratios` as in `step_rules`. L is the linearisation:
+        signal power may grow by L^2, noise by L (2.2).
         """
         kt = BOLTZMANN_J_PER_K * (process.temperature_c + 273.15)
         drive, damping, outward, _ = self._ratios(ratios)
         over_damping = (drive + damping + 2.0 * np.asarray(self.q) * outward) / damping
-        return np.asarray(np.sqrt((2.0 / KAPPA) * kt / self.capacitance_f * over_damping))
+        gamma = 2.0 * self.linearisation / KAPPA
+        return np.asarray(np.sqrt(gamma * kt / self.capacitance_f * over_damping))
 
     def response(self, frequency_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
         """Small-signal transfer function H(j 2 pi f), shape (bands, frequencies)."""

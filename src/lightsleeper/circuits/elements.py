@@ -21,12 +21,13 @@ def capacitor(name: str, plus: str, minus: str, capacitance_f: float, *, start_v
 
 
 def transconductor(
-    name: str, plus: str, minus: str, out: str, *, conductance_s: float, range_v: float, offset_v: float = 0.0
+    name: str, plus: str, minus: str, out: str, *, conductance_s: float, process: Process, linearisation: float = 1.0
 ) -> str:
-    """Iout = Gm VL tanh((V+ - V- - offset) / VL) into `out`, with its white noise 4 k T gamma Gm (2.2)."""
-    difference = f"(v({plus})-v({minus})-({offset_v:.12g}))"
-    current = f"B{name} 0 {out} I={conductance_s * range_v:.12g}*tanh({difference}/{range_v:.12g})"
-    return "\n".join([current, white_noise(name, out, conductance_s=2.0 / KAPPA * conductance_s)])
+    """Iout = Gm L VL tanh((V+ - V-) / (L VL)) into `out`, with its white noise 4 k T gamma L Gm (2.2)."""
+    range_v = linearisation * process.range_v
+    current = f"B{name} 0 {out} I={conductance_s * range_v:.12g}*tanh((v({plus})-v({minus}))/{range_v:.12g})"
+    noise = white_noise(name, out, conductance_s=2.0 * linearisation / KAPPA * conductance_s)
+    return "\n".join([current, noise])
 
 
 def white_noise(name: str, out: str, *, conductance_s: float) -> str:

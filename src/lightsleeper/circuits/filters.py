@@ -88,10 +88,10 @@ class GmCFilter:
         return np.asarray(drive * ((sc + leak_x) if self.kind == "band_pass" else coupling) / below)
 
     def noise_v(self, process: Process) -> float:
-        """White noise of the four transconductors on both capacitors; 2 gamma kT/C (1 + Q) for an ideal band-pass."""
+        """White noise of the four transconductors on both capacitors; 2 gamma L kT/C (1 + Q) for an ideal band-pass."""
         (drive, damping, coupling), (leak_o, leak_x) = self._conductances_s(), self._leaks_s()
         matrix = np.array([[-(damping + leak_o), -coupling], [coupling, -leak_x]]) / self.capacitance_f
-        density = ota_noise_density_a2_per_hz(process.range_v)
+        density = ota_noise_density_a2_per_hz(self.range_v(process))
         currents = np.array([drive + damping + coupling, coupling]) * density
         index = 0 if self.kind == "band_pass" else 1
         return math.sqrt(state_variance(matrix, currents / self.capacitance_f**2)[index, index])
@@ -119,7 +119,15 @@ class GmCFilter:
             name,
             self.inputs,
             *(
-                transconductor(str(number), plus, minus, net, conductance_s=gm, range_v=self.range_v(process))
+                transconductor(
+                    str(number),
+                    plus,
+                    minus,
+                    net,
+                    conductance_s=gm,
+                    process=process,
+                    linearisation=self.linearisation,
+                )
                 for number, (plus, minus, net, gm) in enumerate(wires, 1)
             ),
             *(f"G_leak_{net} {net} 0 {net} 0 {leak:.12g}" for net, leak in zip((out, inner), leaks, strict=True)),
@@ -229,12 +237,14 @@ class C4BandPass:
         return np.asarray(-(self.input_f / self.feedback_f) * s * slow * (1.0 - s * fast) / below)
 
     def noise_v(self, process: Process) -> float:
-        """White noise 4 k T gamma G (2.2) of both transconductors."""
+        """White noise 4 q Ib = 4 k T gamma L G (2.2) of both transconductors."""
         total, output, determinant = self._capacitors_f
         forward, feedback = self.conductances_s()
         to_voltages = np.array([[output, self.feedback_f], [self.feedback_f, total]]) / determinant
         matrix = np.array([[-feedback, feedback], [-forward, 0.0]]) @ to_voltages
-        density = ota_noise_density_a2_per_hz(process.range_v) * np.array([feedback, forward])
+        range_1, range_2 = self._ranges_v(process)
+        tails_a = (feedback * range_2, forward * range_1)
+        density = np.array([ota_noise_density_a2_per_hz(tail_a) for tail_a in tails_a])
         variance = to_voltages @ state_variance(matrix, density) @ to_voltages.T
         return math.sqrt(variance[1, 1])
 
@@ -252,12 +262,13 @@ class C4BandPass:
 
     def netlist(self, name: str, process: Process) -> str:
         """Sub-circuit."""
-        (forward, feedback), (range_1, range_2) = self.conductances_s(), self._ranges_v(process)
+        forward, feedback = self.conductances_s()
+        first, second = self.forward_linearisation, self.feedback_linearisation
         return subcircuit(
             name,
             self.inputs,
-            transconductor("1", "0", "inner", "out", conductance_s=forward, range_v=range_1),
-            transconductor("2", "out", "inner", "inner", conductance_s=feedback, range_v=range_2),
+            transconductor("1", "0", "inner", "out", conductance_s=forward, process=process, linearisation=first),
+            transconductor("2", "out", "inner", "inner", conductance_s=feedback, process=process, linearisation=second),
             capacitor("1", "in", "inner", self.input_f),
             capacitor("2", "inner", "out", self.feedback_f),
             capacitor("w", "inner", "0", self.wide_f),

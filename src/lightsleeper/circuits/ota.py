@@ -69,8 +69,8 @@ class Ota:
         return np.asarray(gm / (gm / self.dc_gain + 2j * math.pi * frequency_hz * self.capacitance_f))
 
     def noise_v(self, process: Process) -> float:
-        """White noise S_i = 4 q Ib / L (2.2) on load and output resistance: Vn^2 = S_i / (4 go C)."""
-        density = ota_noise_density_a2_per_hz(self.bias_a / self.linearisation)
+        """White noise S_i = 4 q Ib (2.2) on load and output resistance: Vn^2 = S_i / (4 go C)."""
+        density = ota_noise_density_a2_per_hz(self.bias_a)
         return math.sqrt(density / (4.0 * self.conductance_s(process) / self.dc_gain * self.capacitance_f))
 
     def power_w(self, process: Process) -> float:
@@ -89,7 +89,7 @@ class Ota:
             name,
             self.inputs,
             f"B1 0 out I={headroom(current, 'out', -half_v, half_v, process)}",
-            white_noise("1", "out", conductance_s=2.0 / KAPPA * gm),
+            white_noise("1", "out", conductance_s=2.0 * self.linearisation / KAPPA * gm),
             f"R1 out 0 {self.dc_gain / gm:.12g} noisy=0",
             capacitor("1", "out", "0", self.capacitance_f),
         )

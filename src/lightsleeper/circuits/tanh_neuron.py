@@ -110,6 +110,6 @@ class Neuron:
             name,
             self.inputs,
             f"B_sum sum 0 V={excitation}",
-            transconductor("1", "sum", "out", "out", conductance_s=self.capacitance_f / self.time_s, range_v=range_v),
+            transconductor("1", "sum", "out", "out", conductance_s=self.capacitance_f / self.time_s, process=process),
             capacitor("1", "out", "0", self.capacitance_f, start_v=float(self.rest(process)[0])),
         )

@@ -117,10 +117,9 @@ def _noise_v(found: TransistorBand) -> float:
 
 
 def _formula_noise_v(frontend: FrontEnd, found: TransistorBand) -> float:
-    """2 gamma kT/C (1 + Q) as V rms; at equal Gm tail current and noise power grow with the linear range."""
-    excess = found.kind.widening * found.kind.noise_sources / 4.0
-    plain = dataclasses.replace(frontend.bank, linearisation=1.0).output_noise_v(frontend.process)
-    return float(plain[found.number - 1] * math.sqrt(excess))
+    """2 gamma kT/C (1 + Q) as V rms, with the noise of the transistors that this transconductor has."""
+    bank = dataclasses.replace(frontend.bank, linearisation=found.kind.widening)
+    return float(bank.output_noise_v(frontend.process)[found.number - 1] * math.sqrt(found.kind.noise_sources / 4.0))
 
 
 def compare_levels(

@@ -14,7 +14,7 @@ import pytest
 
 from design_run import WAKE, TinyRun, repeated_run, shuffled, tiny_material, tiny_run, tiny_spec
 from lightsleeper.design import Silent, load_design, load_spec
-from lightsleeper.design.first_stage import design_first_stage
+from lightsleeper.design.first_stage import _training_chips, design_first_stage, untrained
 from lightsleeper.design.streams import make_streams, streams_of
 from lightsleeper.detection import Stream, wilson_interval
 from lightsleeper.learning import scene_scores
@@ -308,6 +308,20 @@ def test_true_labels_are_learnt(tiny: TinyRun, summary: dict[str, Any]):
     assert separation(heard_on_test(load_design(tiny.folder).frontend, tiny_material().test)) > 0.75
     first = summary["first_stage"]
     assert first["recall_interval"][0] > first["false_wakes_per_100_foreign"] / 100
+
+
+def test_training_streams_are_heard_by_chips_in_turn():
+    def seeds(count: int, seed: int) -> list[int]:
+        training = tiny_spec().training.model_copy(update={"chips": count})
+        spec = tiny_spec().model_copy(update={"training": training, "seed": seed})
+        chips = _training_chips(untrained(spec), spec, 7)
+        return [] if chips is None else [chip.seed for chip in chips]
+
+    first = seeds(3, 0)
+    assert len(set(first)) == 3
+    assert first[:3] * 2 == first[:6]
+    assert not set(first) & set(seeds(3, 1))
+    assert seeds(0, 0) == []
 
 
 def test_shuffled_labels_fall_to_chance():

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from example_frontend import RATE_HZ, make_frontend
-from lightsleeper.circuits import FrontEndStream
+from lightsleeper.circuits import Chip, FrontEndStream
 from lightsleeper.errors import InputError
 from lightsleeper.learning.windows import (
     LEAD_S,
@@ -104,6 +104,26 @@ def test_envelopes_and_scores_of_scenes_are_those_of_the_stream_in_groups() -> N
         integral_v = FrontEndStream(frontend, **setting).process(part)
         np.testing.assert_array_equal(scene_scores(frontend, scenes[rows], noise_seed=3 + index), integral_v)
     assert not np.array_equal(scene_envelopes(frontend, scenes[:1], noise_seed=4), envelopes_v[:1])
+
+
+def test_chips_give_what_their_networks_see_as_envelopes_of_the_nominal_logarithm() -> None:
+    frontend = make_frontend()
+    scenes = [_noise_scene(seed) for seed in range(3)]
+    chips = [Chip(seed=seed) for seed in range(3)]
+    envelopes_v = scene_envelopes(frontend, scenes, noise_seed=3, chips=chips)
+    volts = np.stack([s.pressure_pa for s in scenes]) * np.float32(frontend.microphone.sensitivity_v_per_pa)
+    stream = FrontEndStream(
+        frontend, rows=3, rate_hz=RATE_HZ, noise_seed=3, frame_rate_hz=TRAINING_RATE_HZ, chips=chips
+    )
+    seen_v = stream.compress(stream.envelopes(volts)[0]).reshape(envelopes_v.shape)
+    slope_v, knee_v = frontend.process.slope_v, frontend.compressor.knee_v
+    # A logarithm whose offset pulls it below zero has no envelope that gives it.
+    np.testing.assert_allclose(slope_v * np.log1p(envelopes_v / knee_v), np.maximum(seen_v, 0.0), atol=1e-7)
+    assert envelopes_v.min() >= 0.0
+    nominal_v = scene_envelopes(frontend, scenes, noise_seed=3)
+    assert (np.abs(envelopes_v / nominal_v - 1.0)[:, 5:].mean(axis=(1, 2, 3)) > 0.01).all()
+    faultless = scene_envelopes(frontend, scenes, noise_seed=3, chips=[Chip(effects=())] * 3)
+    np.testing.assert_allclose(faultless, nominal_v, rtol=1e-5, atol=1e-9)
 
 
 def test_scenes_heard_together_may_have_networks_of_their_own() -> None:

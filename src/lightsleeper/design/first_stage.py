@@ -8,7 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import FrontEnd
+from lightsleeper.circuits import Chip, FrontEnd
 from lightsleeper.design.material import Material
 from lightsleeper.design.progress import Progress
 from lightsleeper.design.spec import Spec
@@ -45,6 +45,8 @@ __all__ = ["FirstStage", "Heard", "decision_of", "design_first_stage", "training
 TRAINING_WAKE_PER_HOUR = 120.0
 TRAINING_FOREIGN_PER_HOUR = 420.0
 VALIDATION_SEED = 10_000
+CHIP_SEED = 500_000_000
+"""Chips of training are others than those of a yield whose seed is below 500."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,8 @@ def design_first_stage(material: Material, spec: Spec, progress: Progress) -> Fi
     frontend = untrained(spec)
     frontend, circuit_loss = _move_circuit(frontend, scenes, fold_of_scene, spec, progress)
     progress.begin("simulating training streams", len(scenes))
-    envelopes = scene_envelopes(frontend, scenes, noise_seed=spec.seed + 1, report=progress.advance)
+    chips = _training_chips(frontend, spec, len(scenes))
+    envelopes = scene_envelopes(frontend, scenes, noise_seed=spec.seed + 1, chips=chips, report=progress.advance)
     windows = cut_windows(envelopes, scenes, fold_of_scene)
     settings = NetworkSettings(steps=spec.training.network_steps)
     left_out: list[int | None] = [None, *material.folds]
@@ -199,6 +202,16 @@ def _move_circuit(
         settings=CircuitSettings(steps=spec.training.circuit_steps),
         report=progress.advance,
     )
+
+
+def _training_chips(frontend: FrontEnd, spec: Spec, scenes: int) -> list[Chip] | None:
+    """The chip that hears each training scene, uncalibrated; None where the nominal stage hears them all."""
+    count = spec.training.chips
+    if not count:
+        return None
+    here = frontend.process.temperature_c
+    seeds = [CHIP_SEED + 1000 * spec.seed + index % count for index in range(scenes)]
+    return [Chip(seed=seed, temperature_c=here) for seed in seeds]
 
 
 def _without(windows: Windows, fold: int | None) -> Windows:

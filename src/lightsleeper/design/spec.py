@@ -114,6 +114,8 @@ class TrainingSpec(_Part):
     """Steps through the circuit."""
     network_steps: int = Field(default=900, ge=10)
     """Steps of the network on the final circuit."""
+    chips: int = Field(default=64, ge=0)
+    """Chips that hear the training streams in turn, each with mismatch of its own; 0 for the nominal stage alone."""
     digital_steps: int = Field(default=350, ge=10)
     """Steps of the digital stage."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import MOST_COLUMNS, FrontEnd, FrontEndStream
+from lightsleeper.circuits import MOST_COLUMNS, Chip, FrontEnd, FrontEndStream
 from lightsleeper.errors import InputError
 from lightsleeper.learning.augment import augment, cut_piece
 from lightsleeper.recordings import FLOOR_LABELS, Recording, Scene, SceneEvent, SceneSettings, mix_scene
@@ -113,9 +113,24 @@ def _training_scene(
 
 
 def scene_envelopes(
-    frontend: FrontEnd, scenes: Sequence[Scene], *, noise_seed: int, report: Callable[[int], None] | None = None
+    frontend: FrontEnd,
+    scenes: Sequence[Scene],
+    *,
+    noise_seed: int,
+    chips: Sequence[Chip] | None = None,
+    report: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Envelopes of scenes of equal length at the training rate, (scenes, frames, 3, bands), in V."""
+    """Envelopes of scenes of equal length at the training rate, (scenes, frames, 3, bands), in V.
+
+    Args:
+        frontend: the stage.
+        scenes: streams of equal length.
+        noise_seed: of the circuit's noise.
+        chips: the chip that hears each scene; its envelopes are those that the nominal logarithm would turn into the
+            voltages that the chip's network sees, so that they hold the mismatch of everything in front of the
+            network. None is the nominal stage.
+        report: called with the number of scenes that are done.
+    """
 
     def envelopes(group: Sequence[int], seed: int) -> NDArray[np.float32]:
         heard = [scenes[index] for index in group]
@@ -125,8 +140,13 @@ def scene_envelopes(
             rate_hz=heard[0].rate_hz,
             noise_seed=seed,
             frame_rate_hz=TRAINING_RATE_HZ,
+            chips=None if chips is None else [chips[index] for index in group],
         )
         joined = np.concatenate([stream.envelopes(chunk)[0] for chunk in _chunks(frontend, heard)])
+        if chips is not None:
+            logs_v = stream.compress(joined).reshape(len(heard), len(joined), 3, -1)
+            knee_v, slope_v = np.float32(frontend.compressor.knee_v), np.float32(frontend.process.slope_v)
+            return np.maximum(knee_v * np.expm1(logs_v / slope_v), np.float32(0.0))
         return joined.reshape(len(joined), 3, len(heard), -1).transpose(2, 0, 1, 3)
 
     return np.concatenate(_by_groups(envelopes, frontend, len(scenes), noise_seed, report))

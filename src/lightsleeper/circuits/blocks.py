@@ -153,8 +153,8 @@ class FilterBank:
         not quite that of the circuit in a band near a quarter of their rate. `ratios` as in `step_rules`.
         """
         f0, q, (drive, damping, outward, inward) = np.asarray(self.center_hz), np.asarray(self.q), self._ratios(ratios)
-        density = ota_noise_density_a2_per_hz(bias_current_a(1.0, self.capacitance_f, range_v=self.range_v(process)))
-        density = density * f0
+        per_hz_a = bias_current_a(1.0, self.capacitance_f, range_v=self.range_v(process))
+        density = ota_noise_density_a2_per_hz(per_hz_a) * f0
         output = density * (outward + (drive + damping) / q)
         variance = np.stack([output, density * inward]) * step_s / (2.0 * self.capacitance_f**2)
         simulated = output_variance(self.step_rules(step_s / substeps, ratios=ratios), variance, substeps)

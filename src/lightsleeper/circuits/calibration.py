@@ -125,7 +125,8 @@ class _Heard:
         integral_v = self.integral_v()
         length = round(PEAK_S * CONTROL_RATE_HZ)
         count = integral_v.shape[1] // length
-        return integral_v[:, : count * length].reshape(len(integral_v), count, length).max(axis=2)
+        stretches_v = integral_v[:, : count * length].reshape(len(integral_v), count, length)
+        return np.asarray(stretches_v.max(axis=2))
 
     def _mean(self, values_v: Float32) -> Float64:
         return np.asarray(values_v[:, self._skip :].mean(axis=1, dtype=np.float64))

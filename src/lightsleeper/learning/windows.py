@@ -146,7 +146,7 @@ def scene_envelopes(
         if chips is not None:
             logs_v = stream.compress(joined).reshape(len(heard), len(joined), 3, -1)
             knee_v, slope_v = np.float32(frontend.compressor.knee_v), np.float32(frontend.process.slope_v)
-            return np.maximum(knee_v * np.expm1(logs_v / slope_v), np.float32(0.0))
+            return np.asarray(np.maximum(knee_v * np.expm1(logs_v / slope_v), np.float32(0.0)))
         return joined.reshape(len(joined), 3, len(heard), -1).transpose(2, 0, 1, 3)
 
     return np.concatenate(_by_groups(envelopes, frontend, len(scenes), noise_seed, report))

@@ -52,7 +52,7 @@ from lightsleeper.circuits.kernels import (
     buffer,
     follow,
     give_drives,
-    load,
+    load_columns,
     mean_drives,
     move_inside,
     move_sum,
@@ -101,7 +101,7 @@ def _record_step(work: Float32, count: int, entry: Float32) -> None:
     """Advance the envelopes and keep their input and their states."""
     for k in range(count):
         entry[_RECTIFIED + k] = work[RANGE + k] * abs(work[OUTPUT + k] + work[OFFSET + k])
-    follow(work, count)
+    follow(work, 0, count)
     for k in range(count):
         entry[_FAST + k] = work[FAST + k]
         entry[_SLOW + k] = work[SLOW + k]
@@ -211,11 +211,11 @@ def _start_tape(work: Float32, count: int, tape: Float32, step_tape: Float32) ->
 @jit
 def _substep(work: Float32, count: int, slot: int, heard: bool, step_entry: Float32) -> None:
     """One substep, driven by drive row `slot`; `heard` by the detectors or not."""
-    solve_output(work, count)
-    move_inside(work, count)
+    solve_output(work, 0, count)
+    move_inside(work, 0, count)
     if heard:
         _record_step(work, count, step_entry)
-    move_sum(work, count, slot)
+    move_sum(work, 0, count, slot)
 
 
 @jit
@@ -268,18 +268,18 @@ def bank_backward(
         substeps = group + 1
         middle = substeps // 2
         work, adjoint = buffer(FORWARD_SIZE), buffer(_SIZE)
-        prepare(work, count, coefficients, noise, first)
+        prepare(work, 0, count, coefficients, noise, first)
         words, rows = np.empty(count, dtype=np.uint32), row_of[first:]
         for part in range(parts - 1, -1, -1):
-            load(work, 0, count, checkpoints[part], first)
+            load_columns(work, 0, count, checkpoints[part], first)
             words[:] = saved_words[part, first : first + count]
             _start_tape(work, count, tape, step_tape)
             for i in range(interval):
                 mean_drives(drive, part * interval + i, means)
-                give_drives(work, count, substeps, means, lanes, rows)
+                give_drives(work, 0, count, substeps, means, lanes, rows)
                 _record_again(work, count, substeps, drives[3 * i :], tape[3 + substeps * i :], step_tape[1 + i])
                 if noisy:
-                    add_noise(work, words, count)
+                    add_noise(work, 0, words, count)
             for i in range(interval - 1, -1, -1):
                 step = part * interval + i
                 if step % hop == hop - 1:

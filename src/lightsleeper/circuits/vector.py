@@ -20,7 +20,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from lightsleeper.circuits.simd import BLOCK, FASTMATH, Float32
 
-__all__ = ["fused", "load", "splat", "store"]
+__all__ = ["above_zero", "fused", "load", "splat", "store"]
 
 _FLAGS = tuple(FASTMATH)
 _VECTOR = ir.VectorType(ir.FloatType(), BLOCK)
@@ -84,14 +84,16 @@ def _call(builder: Any, name: str, arguments: Sequence[Any]) -> Any:
     return builder.call(function, arguments)
 
 
-@infer_global(abs)
-class _Abs(ConcreteTemplate):
-    cases: ClassVar = [signature(float8, float8)]
+def _define_unary(function: Any, build: Callable[..., Any]) -> None:
+    class _Case(ConcreteTemplate):
+        cases: ClassVar = [signature(float8, float8)]
+
+    infer_global(function)(_Case)
+    lower_builtin(function, float8)(lambda _context, builder, _signature, arguments: build(builder, *arguments))
 
 
-@lower_builtin(abs, float8)
-def _lower_abs(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
-    return _call(builder, "fabs", arguments)
+_define_unary(abs, lambda builder, a: _call(builder, "fabs", [a]))
+_define_unary(operator.neg, lambda builder, a: builder.fneg(a, flags=_FLAGS))
 
 
 def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -125,6 +127,15 @@ def _splatted(_typing_context, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def _above_zero(_typing_context, a):  # type: ignore[no-untyped-def]
+    def lower(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
+        above = builder.fcmp_ordered(">", arguments[0], ir.Constant(_VECTOR, [0.0] * BLOCK), flags=_FLAGS)
+        return builder.uitofp(above, _VECTOR)
+
+    return float8(float8), lower
+
+
+@intrinsic
 def _fused(_typing_context, a, b, c):  # type: ignore[no-untyped-def]
     def lower(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
         return _call(builder, "fmuladd", arguments)
@@ -138,6 +149,8 @@ store: Callable[[Float32, int, Any], None] = _store  # type: ignore[assignment]
 """Write eight numbers into a flat float32 array from an index on, as unchecked."""
 splat: Callable[[np.float32], Any] = _splatted  # type: ignore[assignment]
 """A number eight times."""
+above_zero: Callable[[Any], Any] = _above_zero  # type: ignore[assignment]
+"""1 where a number is above zero, and else 0."""
 fused: Callable[[Any, Any, Any], Any] = _fused  # type: ignore[assignment]
 """a b + c rounded once; a plain sum of two products would leave to LLVM which of them is rounded by itself, and its
 choice depends on the code around."""

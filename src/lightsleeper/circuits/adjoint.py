@@ -1,8 +1,8 @@
 """Hand-written adjoint of the compiled bank: the gradient of the loss with respect to its coefficients.
 
 The forward run leaves its states every few steps; the adjoint runs forward again from there and keeps what it needs
-on a tape that fits into the cache. That costs a second forward run and saves the memory of a full record, whose
-writing alone would take longer than the run.
+on a tape that fits into the second-level cache. That costs a second forward run and saves the memory of a full
+record, whose writing alone would take longer than the run.
 """
 
 # mypy: disable-error-code="untyped-decorator"

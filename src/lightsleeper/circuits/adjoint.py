@@ -1,11 +1,13 @@
 """Hand-written adjoint of the compiled bank: the gradient of the loss with respect to its coefficients.
 
 The forward run leaves its states every few steps; the adjoint runs forward again from there and keeps what it needs
-on a tape that fits into the cache. That costs a second forward run and saves the memory of a full record, whose
-writing alone would take longer than the run.
+on a tape that fits into the second-level cache. That costs a second forward run and saves the memory of a full
+record, whose writing alone would take longer than the run.
 """
 
 # mypy: disable-error-code="untyped-decorator"
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ from lightsleeper.circuits.kernels import (
     O2,
     O3,
     OFFSET,
+    ONE,
     OUTPUT,
     P1,
     P2,
@@ -41,7 +44,9 @@ from lightsleeper.circuits.kernels import (
     SLOW,
     SOLVE,
     STATES,
+    THREE,
     TRAINED,
+    TWO,
     X1,
     X2,
     X3,
@@ -52,26 +57,28 @@ from lightsleeper.circuits.kernels import (
     buffer,
     follow,
     give_drives,
-    load,
+    load_columns,
     mean_drives,
     move_inside,
     move_sum,
     prepare,
     solve_output,
+    store_columns,
 )
-from lightsleeper.circuits.simd import LANES, Float32, UInt32, f32, jit
+from lightsleeper.circuits.simd import BLOCK, LANES, Float32, UInt32, f32, jit, within
+from lightsleeper.circuits.vector import above_zero, fused, load, store
 
 __all__ = ["bank_backward", "checkpoint_interval"]
 
 _LONGEST = 16
 # Rows of a substep's record, and of a step's.
-_OUTPUT, _INSIDE, _TANH_O, _TANH_X = (row * LANES for row in range(4))
+_OUTPUT, _INSIDE, _DRIVE, _TANH_O, _TANH_X = (row * LANES for row in range(5))
 _RECTIFIED, _FAST, _SLOW, _FLOOR = (row * LANES for row in range(4))
-# Rows of the adjoint's buffer: adjoints of the states, then the gradients, then the upstream gradients.
+# Rows of the adjoint's buffer: adjoints of the states, then the gradients, then the upstream gradients;
+# its groups lie as far apart as those of the forward buffer.
 _GRADIENT = STATES * LANES
 _UPSTREAM = _GRADIENT + TRAINED * LANES
 _RECTIFIED_ADJOINT = _UPSTREAM + 3 * LANES
-_SIZE = _RECTIFIED_ADJOINT + LANES
 _OFFSET_OF = _GRADIENT - GAIN
 """From a coefficient's row in the forward buffer to its gradient's row."""
 
@@ -81,154 +88,216 @@ def checkpoint_interval(hop: int) -> int:
     return max(n for n in range(1, _LONGEST + 1) if hop % n == 0)
 
 
-@jit
-def _record(work: Float32, count: int, entry: Float32) -> None:
+@within
+def _add(adjoint: Float32, at: int, value: Any) -> None:
+    """Add to the gradient of the coefficient in the forward buffer's row and column `at`."""
+    store(adjoint, _OFFSET_OF + at, load(adjoint, _OFFSET_OF + at) + value)
+
+
+@within
+def _record(work: Float32, base: int, count: int, entry: Float32) -> None:
     """Keep a substep's output, the internal node before it is kept already, and both tanh."""
-    for k in range(count):
-        entry[_OUTPUT + k] = work[OUTPUT + k]
-        entry[_TANH_O + k] = work[O1 + k]
-        entry[_TANH_X + k] = work[X1 + k]
+    for j in range(0, count, BLOCK):
+        k = base + j
+        store(entry, _OUTPUT + j, load(work, OUTPUT + k))
+        store(entry, _TANH_O + j, load(work, O1 + k))
+        store(entry, _TANH_X + j, load(work, X1 + k))
 
 
-@jit
-def _record_inside(work: Float32, count: int, entry: Float32) -> None:
-    for k in range(count):
-        entry[_INSIDE + k] = work[X + k]
+@within
+def _record_before(work: Float32, base: int, count: int, slot: int, entry: Float32) -> None:
+    """Keep a substep's drive, of row `slot`, and the internal node before it."""
+    drive = DRIVE + slot * LANES
+    for j in range(0, count, BLOCK):
+        k = base + j
+        store(entry, _DRIVE + j, load(work, drive + k))
+        store(entry, _INSIDE + j, load(work, X + k))
 
 
-@jit
-def _record_step(work: Float32, count: int, entry: Float32) -> None:
+@within
+def _record_step(work: Float32, base: int, count: int, entry: Float32) -> None:
     """Advance the envelopes and keep their input and their states."""
-    for k in range(count):
-        entry[_RECTIFIED + k] = work[RANGE + k] * abs(work[OUTPUT + k] + work[OFFSET + k])
-    follow(work, count)
-    for k in range(count):
-        entry[_FAST + k] = work[FAST + k]
-        entry[_SLOW + k] = work[SLOW + k]
-        entry[_FLOOR + k] = work[FLOOR + k]
+    for j in range(0, count, BLOCK):
+        k = base + j
+        store(entry, _RECTIFIED + j, load(work, RANGE + k) * abs(load(work, OUTPUT + k) + load(work, OFFSET + k)))
+    follow(work, base, count)
+    for j in range(0, count, BLOCK):
+        k = base + j
+        store(entry, _FAST + j, load(work, FAST + k))
+        store(entry, _SLOW + j, load(work, SLOW + k))
+        store(entry, _FLOOR + j, load(work, FLOOR + k))
 
 
-@jit
-def _follow_back(work: Float32, adjoint: Float32, count: int, now: Float32, before: Float32) -> None:
+@within
+def _follow_back(work: Float32, adjoint: Float32, base: int, count: int, now: Float32, before: Float32) -> None:
     """Adjoint of `follow`; leaves the adjoint of the magnitude of the output that the detectors heard."""
     one = f32(1.0)
-    for k in range(count):
-        g_floor = adjoint[FLOOR + k] + adjoint[_UPSTREAM + 2 * LANES + k]
-        e = now[_FAST + k] - before[_FLOOR + k]
-        rising = f32(e > 0)
-        rate = work[R_FLOOR + k] + work[R_FLOOR_DOWN + k] * (rising + rising - one)
-        adjoint[_OFFSET_OF + R_FLOOR + k] += g_floor * e * rising
-        adjoint[_OFFSET_OF + R_FLOOR_DOWN + k] += g_floor * e * (one - rising)
-        adjoint[FLOOR + k] = g_floor * (one - rate)
-        adjoint[FAST + k] += g_floor * rate
-    for k in range(count):
-        g_slow = adjoint[SLOW + k] + adjoint[_UPSTREAM + LANES + k]
-        e = now[_RECTIFIED + k] - before[_SLOW + k]
-        rising = f32(e > 0)
-        rate = work[R_SLOW + k] + work[R_SLOW_DOWN + k] * (rising + rising - one)
-        adjoint[_OFFSET_OF + R_SLOW + k] += g_slow * e * rising
-        adjoint[_OFFSET_OF + R_SLOW_DOWN + k] += g_slow * e * (one - rising)
-        adjoint[SLOW + k] = g_slow * (one - rate)
-        adjoint[_RECTIFIED_ADJOINT + k] = g_slow * rate
-    for k in range(count):
-        g_fast = adjoint[FAST + k] + adjoint[_UPSTREAM + k]
-        e = now[_RECTIFIED + k] - before[_FAST + k]
-        rising = f32(e > 0)
-        rate = work[R_FAST + k] + work[R_FAST_DOWN + k] * (rising + rising - one)
-        adjoint[_OFFSET_OF + R_FAST + k] += g_fast * e * rising
-        adjoint[_OFFSET_OF + R_FAST_DOWN + k] += g_fast * e * (one - rising)
-        adjoint[FAST + k] = g_fast * (one - rate)
-        adjoint[_RECTIFIED_ADJOINT + k] = (adjoint[_RECTIFIED_ADJOINT + k] + g_fast * rate) * work[RANGE + k]
+    for j in range(0, count, BLOCK):
+        k = base + j
+        g_floor = load(adjoint, FLOOR + k) + load(adjoint, _UPSTREAM + 2 * LANES + k)
+        e = load(now, _FAST + j) - load(before, _FLOOR + j)
+        rising = above_zero(e)
+        rate = load(work, R_FLOOR + k) + load(work, R_FLOOR_DOWN + k) * (rising + rising - one)
+        _add(adjoint, R_FLOOR + k, g_floor * e * rising)
+        _add(adjoint, R_FLOOR_DOWN + k, g_floor * e * (one - rising))
+        store(adjoint, FLOOR + k, g_floor * (one - rate))
+        store(adjoint, FAST + k, load(adjoint, FAST + k) + g_floor * rate)
+    for j in range(0, count, BLOCK):
+        k = base + j
+        g_slow = load(adjoint, SLOW + k) + load(adjoint, _UPSTREAM + LANES + k)
+        e = load(now, _RECTIFIED + j) - load(before, _SLOW + j)
+        rising = above_zero(e)
+        rate = load(work, R_SLOW + k) + load(work, R_SLOW_DOWN + k) * (rising + rising - one)
+        _add(adjoint, R_SLOW + k, g_slow * e * rising)
+        _add(adjoint, R_SLOW_DOWN + k, g_slow * e * (one - rising))
+        store(adjoint, SLOW + k, g_slow * (one - rate))
+        store(adjoint, _RECTIFIED_ADJOINT + k, g_slow * rate)
+    for j in range(0, count, BLOCK):
+        k = base + j
+        g_fast = load(adjoint, FAST + k) + load(adjoint, _UPSTREAM + k)
+        e = load(now, _RECTIFIED + j) - load(before, _FAST + j)
+        rising = above_zero(e)
+        rate = load(work, R_FAST + k) + load(work, R_FAST_DOWN + k) * (rising + rising - one)
+        _add(adjoint, R_FAST + k, g_fast * e * rising)
+        _add(adjoint, R_FAST_DOWN + k, g_fast * e * (one - rising))
+        store(adjoint, FAST + k, g_fast * (one - rate))
+        heard = load(adjoint, _RECTIFIED_ADJOINT + k) + g_fast * rate
+        store(adjoint, _RECTIFIED_ADJOINT + k, heard * load(work, RANGE + k))
 
 
-@jit
+@within
 def _substep_back(
     work: Float32,
     adjoint: Float32,
+    base: int,
     count: int,
-    drive: Float32,
     now: Float32,
     one_ago: Float32,
     two_ago: Float32,
     three_ago: Float32,
     heard: bool,
 ) -> None:
-    """Adjoint of `_substep`; `heard` by the detectors or not."""
+    """Adjoint of a substep, from its record and those of the three before; `heard` by the detectors or not."""
     share = f32(heard)
     one = f32(1.0)
-    for k in range(count):
-        g_s = adjoint[S + k]
-        g = work[RATIO + k] * g_s
-        x0 = now[_TANH_X + k]
-        g_x0 = adjoint[X1 + k] - work[M0 + k] * g
-        adjoint[X1 + k] = adjoint[X2 + k] - work[M1 + k] * g
-        adjoint[X2 + k] = adjoint[X3 + k] - work[M2 + k] * g
-        adjoint[X3 + k] = -work[M3 + k] * g
-        g_x = (adjoint[X + k] - work[BLEED + k] * g_s) + g_x0 * (one - x0 * x0)
-        adjoint[X + k] = g_x
-        t0 = now[_TANH_O + k]
-        adjoint[_OFFSET_OF + M0 + k] += t0 * g_x - x0 * g
-        adjoint[_OFFSET_OF + M1 + k] += one_ago[_TANH_O + k] * g_x - one_ago[_TANH_X + k] * g
-        adjoint[_OFFSET_OF + M2 + k] += two_ago[_TANH_O + k] * g_x - two_ago[_TANH_X + k] * g
-        adjoint[_OFFSET_OF + M3 + k] += three_ago[_TANH_O + k] * g_x - three_ago[_TANH_X + k] * g
-        adjoint[_OFFSET_OF + GAIN + k] += g_s * drive[k]
-    for k in range(count):
-        g_x = adjoint[X + k]
-        t0 = now[_TANH_O + k]
+    for j in range(0, count, BLOCK):
+        k = base + j
+        g_s = load(adjoint, S + k)
+        g = load(work, RATIO + k) * g_s
+        x0 = load(now, _TANH_X + j)
+        g_x0 = load(adjoint, X1 + k) - load(work, M0 + k) * g
+        store(adjoint, X1 + k, load(adjoint, X2 + k) - load(work, M1 + k) * g)
+        store(adjoint, X2 + k, load(adjoint, X3 + k) - load(work, M2 + k) * g)
+        store(adjoint, X3 + k, -load(work, M3 + k) * g)
+        g_x = (load(adjoint, X + k) - load(work, BLEED + k) * g_s) + g_x0 * (one - x0 * x0)
+        store(adjoint, X + k, g_x)
+        t0 = load(now, _TANH_O + j)
+        _add(adjoint, M0 + k, fused(t0, g_x, -(x0 * g)))
+        _add(adjoint, M1 + k, fused(load(one_ago, _TANH_O + j), g_x, -(load(one_ago, _TANH_X + j) * g)))
+        _add(adjoint, M2 + k, fused(load(two_ago, _TANH_O + j), g_x, -(load(two_ago, _TANH_X + j) * g)))
+        _add(adjoint, M3 + k, fused(load(three_ago, _TANH_O + j), g_x, -(load(three_ago, _TANH_X + j) * g)))
+        _add(adjoint, GAIN + k, g_s * load(now, _DRIVE + j))
+    for j in range(0, count, BLOCK):
+        k = base + j
+        g_x = load(adjoint, X + k)
+        t0 = load(now, _TANH_O + j)
         slope = one - t0 * t0
-        g_t0 = adjoint[O1 + k] + work[M0 + k] * g_x
-        sign = f32(2.0) * f32(now[_OUTPUT + k] + work[OFFSET + k] > 0) - one
-        g_o = g_t0 * slope + share * adjoint[_RECTIFIED_ADJOINT + k] * sign
+        g_t0 = load(adjoint, O1 + k) + load(work, M0 + k) * g_x
+        sign = f32(2.0) * above_zero(load(now, _OUTPUT + j) + load(work, OFFSET + k)) - one
+        g_o = fused(g_t0, slope, share * load(adjoint, _RECTIFIED_ADJOINT + k) * sign)
         # o + a tanh o = r: do/dr and do/da of the solution.
-        g_r = g_o * (one - work[SOLVE + k] * work[GUESS + k] * slope)
-        adjoint[_OFFSET_OF + SOLVE + k] -= t0 * g_r
-        adjoint[_OFFSET_OF + Q + k] -= now[_INSIDE + k] * g_r
-        adjoint[_OFFSET_OF + P1 + k] -= one_ago[_TANH_O + k] * g_r
-        adjoint[_OFFSET_OF + P2 + k] -= two_ago[_TANH_O + k] * g_r
-        adjoint[_OFFSET_OF + P3 + k] -= three_ago[_TANH_O + k] * g_r
-        adjoint[O1 + k] = (adjoint[O2 + k] + work[M1 + k] * g_x) - work[P1 + k] * g_r
-        adjoint[O2 + k] = (adjoint[O3 + k] + work[M2 + k] * g_x) - work[P2 + k] * g_r
-        adjoint[O3 + k] = work[M3 + k] * g_x - work[P3 + k] * g_r
-        adjoint[S + k] += g_r
-        adjoint[X + k] = work[KEEP + k] * g_x - work[Q + k] * g_r
+        g_r = g_o * (one - load(work, SOLVE + k) * load(work, GUESS + k) * slope)
+        _add(adjoint, SOLVE + k, -(t0 * g_r))
+        _add(adjoint, Q + k, -(load(now, _INSIDE + j) * g_r))
+        _add(adjoint, P1 + k, -(load(one_ago, _TANH_O + j) * g_r))
+        _add(adjoint, P2 + k, -(load(two_ago, _TANH_O + j) * g_r))
+        _add(adjoint, P3 + k, -(load(three_ago, _TANH_O + j) * g_r))
+        store(adjoint, O1 + k, (load(adjoint, O2 + k) + load(work, M1 + k) * g_x) - load(work, P1 + k) * g_r)
+        store(adjoint, O2 + k, (load(adjoint, O3 + k) + load(work, M2 + k) * g_x) - load(work, P2 + k) * g_r)
+        store(adjoint, O3 + k, fused(load(work, M3 + k), g_x, -(load(work, P3 + k) * g_r)))
+        store(adjoint, S + k, load(adjoint, S + k) + g_r)
+        store(adjoint, X + k, fused(load(work, KEEP + k), g_x, -(load(work, Q + k) * g_r)))
 
 
-@jit
-def _start_tape(work: Float32, count: int, tape: Float32, step_tape: Float32) -> None:
+@within
+def _start_tape(work: Float32, base: int, count: int, tape: Float32, step_tape: Float32) -> None:
     """The entries before the first: the last three tanh and the envelopes."""
-    for k in range(count):
-        tape[0, _TANH_O + k] = work[O3 + k]
-        tape[1, _TANH_O + k] = work[O2 + k]
-        tape[2, _TANH_O + k] = work[O1 + k]
-        tape[0, _TANH_X + k] = work[X3 + k]
-        tape[1, _TANH_X + k] = work[X2 + k]
-        tape[2, _TANH_X + k] = work[X1 + k]
-        step_tape[0, _FAST + k] = work[FAST + k]
-        step_tape[0, _SLOW + k] = work[SLOW + k]
-        step_tape[0, _FLOOR + k] = work[FLOOR + k]
+    for j in range(0, count, BLOCK):
+        k = base + j
+        store(tape[0], _TANH_O + j, load(work, O3 + k))
+        store(tape[1], _TANH_O + j, load(work, O2 + k))
+        store(tape[2], _TANH_O + j, load(work, O1 + k))
+        store(tape[0], _TANH_X + j, load(work, X3 + k))
+        store(tape[1], _TANH_X + j, load(work, X2 + k))
+        store(tape[2], _TANH_X + j, load(work, X1 + k))
+        store(step_tape[0], _FAST + j, load(work, FAST + k))
+        store(step_tape[0], _SLOW + j, load(work, SLOW + k))
+        store(step_tape[0], _FLOOR + j, load(work, FLOOR + k))
 
 
-@jit
-def _substep(work: Float32, count: int, slot: int, heard: bool, step_entry: Float32) -> None:
-    """One substep, driven by drive row `slot`; `heard` by the detectors or not."""
-    solve_output(work, count)
-    move_inside(work, count)
-    if heard:
-        _record_step(work, count, step_entry)
-    move_sum(work, count, slot)
-
-
-@jit
-def _record_again(
-    work: Float32, count: int, substeps: int, drives: Float32, tape: Float32, step_entry: Float32
+@within
+def _record_two(
+    work: Float32,
+    count3: int,
+    slot3: int,
+    tape3: Float32,
+    step_entry3: Float32,
+    base: int,
+    count: int,
+    slot: int,
+    tape: Float32,
+    step_entry: Float32,
 ) -> None:
-    """One step forward, its drive and what the adjoint needs of every substep kept."""
-    for slot in range(substeps):
-        for k in range(count):
-            drives[slot, k] = work[DRIVE + slot * LANES + k]
-        _record_inside(work, count, tape[slot])
-        _substep(work, count, slot, slot == substeps // 2, step_entry)
-        _record(work, count, tape[slot])
+    """A substep of the columns with three and one of another group, alternating as in `advance`, and their records."""
+    middle = 1 if base == TWO else 0
+    _record_before(work, THREE, count3, slot3, tape3[slot3])
+    _record_before(work, base, count, slot, tape[slot])
+    solve_output(work, THREE, count3)
+    solve_output(work, base, count)
+    move_inside(work, THREE, count3)
+    move_inside(work, base, count)
+    if slot3 == 1:
+        _record_step(work, THREE, count3, step_entry3)
+    if slot == middle:
+        _record_step(work, base, count, step_entry)
+    move_sum(work, THREE, count3, slot3)
+    move_sum(work, base, count, slot)
+    _record(work, THREE, count3, tape3[slot3])
+    _record(work, base, count, tape[slot])
+
+
+@within
+def _back(work: Float32, adjoint: Float32, base: int, count: int, tape: Float32, entry: int, heard: bool) -> None:
+    """Adjoint of the substep in an entry of the tape."""
+    _substep_back(work, adjoint, base, count, tape[entry], tape[entry - 1], tape[entry - 2], tape[entry - 3], heard)
+
+
+@within
+def _record_step_of_all(
+    work: Float32, c1: int, c2: int, c3: int, tapes: Float32, step_tapes: Float32, step: int
+) -> None:
+    """One step forward of all columns, as in `advance`, kept as the tapes' step `step`."""
+    one, two, three = tapes[0, 3 + step :], tapes[1, 3 + 2 * step :], tapes[2, 3 + 3 * step :]
+    of_one, of_two, of_three = step_tapes[0, 1 + step], step_tapes[1, 1 + step], step_tapes[2, 1 + step]
+    _record_two(work, c3, 0, three, of_three, TWO, c2, 0, two, of_two)
+    _record_two(work, c3, 1, three, of_three, ONE, c1, 0, one, of_one)
+    _record_two(work, c3, 2, three, of_three, TWO, c2, 1, two, of_two)
+
+
+@within
+def _step_of_all_back(
+    work: Float32, adjoint: Float32, c1: int, c2: int, c3: int, tapes: Float32, step_tapes: Float32, step: int
+) -> None:
+    """Adjoint of the step that `_record_step_of_all` kept as `step`."""
+    _follow_back(work, adjoint, THREE, c3, step_tapes[2, 1 + step], step_tapes[2, step])
+    _follow_back(work, adjoint, TWO, c2, step_tapes[1, 1 + step], step_tapes[1, step])
+    _follow_back(work, adjoint, ONE, c1, step_tapes[0, 1 + step], step_tapes[0, step])
+    _back(work, adjoint, THREE, c3, tapes[2], 5 + 3 * step, False)
+    _back(work, adjoint, TWO, c2, tapes[1], 4 + 2 * step, True)
+    _back(work, adjoint, THREE, c3, tapes[2], 4 + 3 * step, True)
+    _back(work, adjoint, ONE, c1, tapes[0], 3 + step, True)
+    _back(work, adjoint, THREE, c3, tapes[2], 3 + 3 * step, False)
+    _back(work, adjoint, TWO, c2, tapes[1], 3 + 2 * step, False)
 
 
 @jit
@@ -259,48 +328,39 @@ def bank_backward(
     noisy = np.any(noise > 0)
     per_hop = f32(1.0 / hop)
     means = np.empty(6 * drive.shape[0], dtype=np.float32)
-    drives = np.empty((interval * 3, LANES), dtype=np.float32)
-    tape = np.zeros((3 + interval * 3, 4 * LANES), dtype=np.float32)
-    step_tape = np.zeros((1 + interval, 4 * LANES), dtype=np.float32)
-    first = 0
-    for group in range(3):
-        count = counts[group]
-        substeps = group + 1
-        middle = substeps // 2
-        work, adjoint = buffer(FORWARD_SIZE), buffer(_SIZE)
-        prepare(work, count, coefficients, noise, first)
-        words, rows = np.empty(count, dtype=np.uint32), row_of[first:]
-        for part in range(parts - 1, -1, -1):
-            load(work, 0, count, checkpoints[part], first)
-            words[:] = saved_words[part, first : first + count]
-            _start_tape(work, count, tape, step_tape)
-            for i in range(interval):
-                mean_drives(drive, part * interval + i, means)
-                give_drives(work, count, substeps, means, lanes, rows)
-                _record_again(work, count, substeps, drives[3 * i :], tape[3 + substeps * i :], step_tape[1 + i])
-                if noisy:
-                    add_noise(work, words, count)
-            for i in range(interval - 1, -1, -1):
-                step = part * interval + i
-                if step % hop == hop - 1:
+    c1, c2, c3 = counts[0], counts[1], counts[2]
+    groups = ((0, ONE, c1, 0), (1, TWO, c2, c1), (2, THREE, c3, c1 + c2))
+    r1, r2, r3 = row_of[:c1], row_of[c1 : c1 + c2], row_of[c1 + c2 :]
+    words = np.empty(saved_words.shape[1], dtype=np.uint32)
+    w1, w2, w3 = words[:c1], words[c1 : c1 + c2], words[c1 + c2 :]
+    tapes = np.zeros((3, 3 + interval * 3, 5 * LANES), dtype=np.float32)
+    step_tapes = np.zeros((3, 1 + interval, 4 * LANES), dtype=np.float32)
+    work, adjoint = buffer(3 * FORWARD_SIZE), buffer(3 * FORWARD_SIZE)
+    for _, base, count, first in groups:
+        prepare(work, base, count, coefficients, noise, first)
+    for part in range(parts - 1, -1, -1):
+        words[:] = saved_words[part]
+        for group, base, count, first in groups:
+            load_columns(work, base, count, checkpoints[part], first)
+            _start_tape(work, base, count, tapes[group], step_tapes[group])
+        for i in range(interval):
+            mean_drives(drive, part * interval + i, means)
+            give_drives(work, ONE, c1, 1, means, lanes, r1)
+            give_drives(work, TWO, c2, 2, means, lanes, r2)
+            give_drives(work, THREE, c3, 3, means, lanes, r3)
+            _record_step_of_all(work, c1, c2, c3, tapes, step_tapes, i)
+            if noisy:
+                add_noise(work, ONE, w1, c1)
+                add_noise(work, TWO, w2, c2)
+                add_noise(work, THREE, w3, c3)
+        for i in range(interval - 1, -1, -1):
+            step = part * interval + i
+            if step % hop == hop - 1:
+                for _, base, count, first in groups:
                     for j in range(3):
                         for k in range(count):
-                            adjoint[_UPSTREAM + j * LANES + k] = output_gradient[step // hop, j, first + k] * per_hop
-                _follow_back(work, adjoint, count, step_tape[1 + i], step_tape[i])
-                for slot in range(substeps - 1, -1, -1):
-                    entry = 3 + i * substeps + slot
-                    _substep_back(
-                        work,
-                        adjoint,
-                        count,
-                        drives[3 * i + slot],
-                        tape[entry],
-                        tape[entry - 1],
-                        tape[entry - 2],
-                        tape[entry - 3],
-                        slot == middle,
-                    )
-        for j in range(TRAINED):
-            for k in range(count):
-                gradient[j, first + k] = adjoint[_GRADIENT + j * LANES + k]
-        first += count
+                            upstream = output_gradient[step // hop, j, first + k] * per_hop
+                            adjoint[base + _UPSTREAM + j * LANES + k] = upstream
+            _step_of_all_back(work, adjoint, c1, c2, c3, tapes, step_tapes, i)
+    for _, base, count, first in groups:
+        store_columns(adjoint, base + _GRADIENT, count, gradient, first)

@@ -7,8 +7,10 @@ Adams-Bashforth: M. Ghrist, B. Fornberg and T. Driscoll, SIAM J. Numer. Anal. 38
 that the small-signal poles are exact. One tanh a node and substep, and one that solves o + a tanh o = r; the drive
 enters as its mean over the substep, exactly.
 
-All columns advance together, in three buffers: bands that need one, two and three substeps a step. The loops are short
-on purpose: in one long loop the chain of operations of a column would fill the processor's window.
+All columns advance together, eight at a time (`vector`), in three groups: bands that need one, two and three substeps a
+step. The loops over a group are short on purpose: in one long loop the chain of operations of a column would fill the
+processor's window. Everything within a step is put in place (`simd.within`), for 23 calls a step took as long as
+eight columns; and where the counts are literals its loops vanish, and what one hands to the next stays in a register.
 The readable version in `reference.py` states the same recursion; tests hold the two together.
 """
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsleeper.circuits.simd import (
+    BLOCK,
     LANES,
     NOISE_UNIT,
     Float32,
@@ -29,7 +32,9 @@ from lightsleeper.circuits.simd import (
     tracked,
     u32,
     u64,
+    within,
 )
+from lightsleeper.circuits.vector import fused, load, splat, store
 
 __all__ = ["COEFFICIENTS", "COEFFICIENT_NAMES", "STATES", "STATE_NAMES", "TRACED", "TRAINED", "bank_forward"]
 
@@ -62,6 +67,8 @@ R_FAST, R_FAST_DOWN, R_SLOW, R_SLOW_DOWN, R_FLOOR, R_FLOOR_DOWN = (COEF + row * 
 RATIO, KEEP, BLEED, BIAS, OFFSET, RANGE = (COEF + row * LANES for row in range(16, COEFFICIENTS))
 GUESS = COEF + COEFFICIENTS * LANES
 FORWARD_SIZE = GUESS + LANES
+ONE, TWO, THREE = (group * FORWARD_SIZE for group in range(3))
+"""Where the columns with one, two and three substeps a step begin in the buffer."""
 
 
 @inline
@@ -80,93 +87,87 @@ def _xorshift(word):  # type: ignore[no-untyped-def]
     return u32(word ^ u32(word << u32(5)))
 
 
-@jit
-def add_noise(work: Float32, words: UInt32, count: int) -> None:
+@within
+def add_noise(work: Float32, base: int, words: UInt32, count: int) -> None:
     """Noise of one step into both integrators; triangular draws, which the band-pass sums to a normal output."""
+    group = work[base : base + FORWARD_SIZE]
     for k in range(count):
         first = _xorshift(words[k])
         second = _xorshift(first)
         words[k] = second
-        inside = halves(second) * work[SCALE + LANES + k]
-        work[X + k] += inside
-        work[S + k] += halves(first) * work[SCALE + k] + work[Q + k] * inside
+        inside = halves(second) * group[SCALE + LANES + k]
+        group[X + k] += inside
+        group[S + k] += halves(first) * group[SCALE + k] + group[Q + k] * inside
 
 
-@jit
-def solve_output(work: Float32, count: int) -> None:
+@within
+def solve_output(work: Float32, base: int, count: int) -> None:
     """Output at the beginning of a substep, o + a tanh o = s - q x - ..., of `count` columns."""
-    for k in range(count):
-        past = work[P1 + k] * work[O1 + k] + (work[P2 + k] * work[O2 + k] + work[P3 + k] * work[O3 + k])
-        r = (work[S + k] - work[Q + k] * work[X + k]) - past
-        o = r - work[SOLVE + k] * tanh_low(r * work[GUESS + k])
-        work[OUTPUT + k] = o
+    for k in range(base, base + count, BLOCK):
+        past = load(work, P3 + k) * load(work, O3 + k)
+        past = fused(load(work, P2 + k), load(work, O2 + k), past)
+        past = fused(load(work, P1 + k), load(work, O1 + k), past)
+        r = (load(work, S + k) - load(work, Q + k) * load(work, X + k)) - past
+        store(work, OUTPUT + k, r - load(work, SOLVE + k) * tanh_low(r * load(work, GUESS + k)))
 
 
-@jit
-def move_inside(work: Float32, count: int) -> None:
+@within
+def move_inside(work: Float32, base: int, count: int) -> None:
     """Internal node x over one substep, from its middle to the next middle."""
-    for k in range(count):
-        t1 = work[O1 + k]
-        t2 = work[O2 + k]
-        t3 = work[O3 + k]
-        moved = (work[KEEP + k] * work[X + k] + work[M1 + k] * t1) + (work[M2 + k] * t2 + work[M3 + k] * t3)
-        t0 = tanh(work[OUTPUT + k])
-        work[X + k] = moved + work[M0 + k] * t0
-        work[O3 + k] = t2
-        work[O2 + k] = t1
-        work[O1 + k] = t0
+    for k in range(base, base + count, BLOCK):
+        t1 = load(work, O1 + k)
+        t2 = load(work, O2 + k)
+        older = fused(load(work, M2 + k), t2, load(work, M3 + k) * load(work, O3 + k))
+        moved = fused(load(work, KEEP + k), load(work, X + k), load(work, M1 + k) * t1) + older
+        t0 = tanh(load(work, OUTPUT + k))
+        store(work, X + k, moved + load(work, M0 + k) * t0)
+        store(work, O3 + k, t2)
+        store(work, O2 + k, t1)
+        store(work, O1 + k, t0)
 
 
-@inline
-def _move_sum(work, count, drive):  # type: ignore[no-untyped-def]
-    # The row is a literal where this is inlined: only then does the loop become SIMD code.
-    for k in range(count):
-        x = work[X + k]
-        x1 = work[X1 + k]
-        x2 = work[X2 + k]
-        past = work[M1 + k] * x1 + (work[M2 + k] * x2 + work[M3 + k] * work[X3 + k])
-        driven = (work[S + k] + work[GAIN + k] * work[drive + k]) + (work[BIAS + k] - work[BLEED + k] * x)
-        x0 = tanh(x)
-        work[S + k] = driven - work[RATIO + k] * (past + work[M0 + k] * x0)
-        work[X3 + k] = x2
-        work[X2 + k] = x1
-        work[X1 + k] = x0
-
-
-@jit
-def move_sum(work: Float32, count: int, slot: int) -> None:
+@within
+def move_sum(work: Float32, base: int, count: int, slot: int) -> None:
     """Sum node s over one substep, driven by drive row `slot`."""
-    if slot == 0:
-        _move_sum(work, count, DRIVE)
-    elif slot == 1:
-        _move_sum(work, count, DRIVE + LANES)
-    else:
-        _move_sum(work, count, DRIVE + 2 * LANES)
+    drive = DRIVE + slot * LANES
+    for k in range(base, base + count, BLOCK):
+        x = load(work, X + k)
+        x1 = load(work, X1 + k)
+        x2 = load(work, X2 + k)
+        older = fused(load(work, M2 + k), x2, load(work, M3 + k) * load(work, X3 + k))
+        past = fused(load(work, M1 + k), x1, older)
+        leaked = load(work, BIAS + k) - load(work, BLEED + k) * x
+        driven = (load(work, S + k) + load(work, GAIN + k) * load(work, drive + k)) + leaked
+        x0 = tanh(x)
+        store(work, S + k, driven - load(work, RATIO + k) * (past + load(work, M0 + k) * x0))
+        store(work, X3 + k, x2)
+        store(work, X2 + k, x1)
+        store(work, X1 + k, x0)
 
 
-@jit
-def follow(work: Float32, count: int) -> None:
+@within
+def follow(work: Float32, base: int, count: int) -> None:
     """Envelopes of `count` columns over one step, driven by the output of the substep at hand, rectified.
 
     One instant a step: a mean over the step would smooth the ripple that an asymmetric detector answers to.
     `prepare` has put mean and half difference of the rates in their places (`tracked`).
     """
-    for k in range(count):
-        o = work[OUTPUT + k]
-        u = work[RANGE + k] * abs(o + work[OFFSET + k])
-        fast = tracked(work[FAST + k], u, work[R_FAST + k], work[R_FAST_DOWN + k])
-        slow = tracked(work[SLOW + k], u, work[R_SLOW + k], work[R_SLOW_DOWN + k])
-        floor = tracked(work[FLOOR + k], fast, work[R_FLOOR + k], work[R_FLOOR_DOWN + k])
-        work[FAST + k] = fast
-        work[SLOW + k] = slow
-        work[FLOOR + k] = floor
-        work[HEARD + k] = o
-        work[SUM + k] += fast
-        work[SUM + LANES + k] += slow
-        work[SUM + 2 * LANES + k] += floor
+    for k in range(base, base + count, BLOCK):
+        o = load(work, OUTPUT + k)
+        u = load(work, RANGE + k) * abs(o + load(work, OFFSET + k))
+        fast = tracked(load(work, FAST + k), u, load(work, R_FAST + k), load(work, R_FAST_DOWN + k))
+        slow = tracked(load(work, SLOW + k), u, load(work, R_SLOW + k), load(work, R_SLOW_DOWN + k))
+        floor = tracked(load(work, FLOOR + k), fast, load(work, R_FLOOR + k), load(work, R_FLOOR_DOWN + k))
+        store(work, FAST + k, fast)
+        store(work, SLOW + k, slow)
+        store(work, FLOOR + k, floor)
+        store(work, HEARD + k, o)
+        store(work, SUM + k, load(work, SUM + k) + fast)
+        store(work, SUM + LANES + k, load(work, SUM + LANES + k) + slow)
+        store(work, SUM + 2 * LANES + k, load(work, SUM + 2 * LANES + k) + floor)
 
 
-@jit
+@within
 def mean_drives(drive: Float32, step: int, means: Float32) -> None:
     """Means of the rows' drive over the step's thirds, halves and whole, one after the other, into `means` (6 R,).
 
@@ -188,44 +189,38 @@ def mean_drives(drive: Float32, step: int, means: Float32) -> None:
         means[u64(5) * stride + r] = f32(0.5) * (first + second)
 
 
-@jit
+@within
 def give_drives(
-    work: Float32, count: int, substeps: int, means: Float32, lanes: int, row_of: NDArray[np.int64]
+    work: Float32, base: int, count: int, substeps: int, means: Float32, lanes: int, row_of: NDArray[np.int64]
 ) -> None:
     """Copy the mean drive of each substep to the columns that hear it."""
     rows = means.size // 6
     source = rows * (5 if substeps == 1 else 3 if substeps == 2 else 0)
     for slot in range(substeps):
-        target, of = u64(DRIVE + slot * LANES), u64(source + slot * rows)
+        target, of = base + DRIVE + slot * LANES, source + slot * rows
         if lanes == 1:
-            value = means[of]
-            for k in range(u64(count)):
-                work[target + k] = value
+            for k in range(0, count, BLOCK):
+                store(work, target + k, splat(means[of]))
         elif lanes == 0:
             for k in range(count):
-                work[target + u64(k)] = means[of + u64(row_of[k])]
-        elif count > 0:
-            for k in range(u64(lanes)):
-                work[target + k] = means[of + k]
-            done = lanes
-            while done < count:  # what is there is doubled
-                more = min(done, count - done)
-                after = target + u64(done)
-                for k in range(u64(more)):
-                    work[after + k] = work[target + k]
-                done += more
+                work[target + k] = means[of + row_of[k]]
+        else:
+            row = 0
+            for k in range(0, count, BLOCK):
+                store(work, target + k, load(means, of + row))
+                row = row + BLOCK if row + BLOCK < lanes else 0
 
 
 @jit
-def load(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
+def load_columns(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
     """Copy rows of `values` (n, width), from column `first` on, into the buffer from `row` on."""
     for j in range(values.shape[0]):
         work[row + j * LANES : row + j * LANES + count] = values[j, first : first + count]
 
 
 @jit
-def store(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
-    """Inverse of `load`."""
+def store_columns(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
+    """Inverse of `load_columns`."""
     for j in range(values.shape[0]):
         values[j, first : first + count] = work[row + j * LANES : row + j * LANES + count]
 
@@ -240,45 +235,45 @@ def halve_rates(work: Float32, row: int, count: int) -> None:
 
 
 @jit
-def prepare(work: Float32, count: int, coefficients: Float32, noise: Float32, first: int) -> None:
+def prepare(work: Float32, base: int, count: int, coefficients: Float32, noise: Float32, first: int) -> None:
     """Load what a group of columns keeps for good."""
-    load(work, COEF, count, coefficients, first)
-    load(work, SCALE, count, noise, first)
-    for k in range(count):
+    load_columns(work, base + COEF, count, coefficients, first)
+    load_columns(work, base + SCALE, count, noise, first)
+    for k in range(base, base + count):
         work[GUESS + k] = f32(1.0) / (f32(1.0) + work[SOLVE + k])
         work[SCALE + k] *= NOISE_UNIT
         work[SCALE + LANES + k] *= NOISE_UNIT
     for row in (R_FAST, R_SLOW, R_FLOOR):
-        halve_rates(work, row, count)
+        halve_rates(work, base + row, count)
 
 
-@jit
-def advance(one: Float32, c1: int, two: Float32, c2: int, three: Float32, c3: int) -> None:
+@within
+def advance(work: Float32, c1: int, c2: int, c3: int) -> None:
     """One step of all columns: c1 of one substep, c2 of two, c3 of three. The detectors hear the middle one.
 
     The short loops of the groups alternate, so that one group works while another's last results are on their way.
     """
-    solve_output(three, c3)
-    solve_output(two, c2)
-    move_inside(three, c3)
-    move_inside(two, c2)
-    move_sum(three, c3, 0)
-    move_sum(two, c2, 0)
-    solve_output(three, c3)
-    solve_output(one, c1)
-    move_inside(three, c3)
-    move_inside(one, c1)
-    follow(three, c3)
-    follow(one, c1)
-    move_sum(three, c3, 1)
-    move_sum(one, c1, 0)
-    solve_output(three, c3)
-    solve_output(two, c2)
-    move_inside(three, c3)
-    move_inside(two, c2)
-    follow(two, c2)
-    move_sum(three, c3, 2)
-    move_sum(two, c2, 1)
+    solve_output(work, THREE, c3)
+    solve_output(work, TWO, c2)
+    move_inside(work, THREE, c3)
+    move_inside(work, TWO, c2)
+    move_sum(work, THREE, c3, 0)
+    move_sum(work, TWO, c2, 0)
+    solve_output(work, THREE, c3)
+    solve_output(work, ONE, c1)
+    move_inside(work, THREE, c3)
+    move_inside(work, ONE, c1)
+    follow(work, THREE, c3)
+    follow(work, ONE, c1)
+    move_sum(work, THREE, c3, 1)
+    move_sum(work, ONE, c1, 0)
+    solve_output(work, THREE, c3)
+    solve_output(work, TWO, c2)
+    move_inside(work, THREE, c3)
+    move_inside(work, TWO, c2)
+    follow(work, TWO, c2)
+    move_sum(work, THREE, c3, 2)
+    move_sum(work, TWO, c2, 1)
 
 
 @jit
@@ -296,6 +291,59 @@ def buffer(size: int) -> Float32:
     raw = np.zeros(size + 16, dtype=np.float32)
     misplaced = (raw.ctypes.data // 4) % 16
     return raw[(16 - misplaced) % 16 :][:size]
+
+
+@within
+def _run(
+    c1: int,
+    c2: int,
+    c3: int,
+    work: Float32,
+    drive: Float32,
+    lanes: int,
+    row_of: NDArray[np.int64],
+    noisy: bool,
+    words: UInt32,
+    hop: int,
+    outputs: Float32,
+    trace: Float32,
+    checkpoints: Float32,
+    saved_words: UInt32,
+) -> None:
+    """The time loop of `bank_forward`; where the counts are literals, a step is one piece of code without loops."""
+    steps = outputs.shape[0] * hop
+    keep = trace.shape[0] == steps
+    saved = checkpoints.shape[0]
+    interval = steps // max(saved, 1)
+    means = np.empty(6 * drive.shape[0], dtype=np.float32)
+    groups = ((ONE, c1, 0), (TWO, c2, c1), (THREE, c3, c1 + c2))
+    w1, w2, w3 = words[:c1], words[c1 : c1 + c2], words[c1 + c2 :]
+    r1, r2, r3 = row_of[:c1], row_of[c1 : c1 + c2], row_of[c1 + c2 :]
+    t = 0
+    for piece in range(max(saved, 1)):
+        if saved:
+            for base, count, first in groups:
+                store_columns(work, base, count, checkpoints[piece], first)
+            saved_words[piece] = words
+        for _ in range(interval):
+            mean_drives(drive, t, means)
+            give_drives(work, ONE, c1, 1, means, lanes, r1)
+            give_drives(work, TWO, c2, 2, means, lanes, r2)
+            give_drives(work, THREE, c3, 3, means, lanes, r3)
+            advance(work, c1, c2, c3)
+            if noisy:
+                add_noise(work, ONE, w1, c1)
+                add_noise(work, TWO, w2, c2)
+                add_noise(work, THREE, w3, c3)
+            if keep:
+                for base, count, first in groups:
+                    for k in range(count):
+                        trace[t, 0, first + k] = work[base + HEARD + k] * work[base + RANGE + k]
+                    store_columns(work, base + FAST, count, trace[t, 1:], first)
+            t += 1
+            if t % hop == 0:
+                for base, count, first in groups:
+                    finish_frame(work, base + SUM, count, outputs[t // hop - 1], first, f32(1.0 / hop))
 
 
 @jit
@@ -330,44 +378,20 @@ def bank_forward(
         checkpoints: (n, 11, W) states at the beginning of every n-th part of the time, written; n may be 0.
         saved_words: (n, W) generator words there, written.
     """
-    steps = outputs.shape[0] * hop
-    noisy = np.any(noise > 0)
-    keep = trace.shape[0] == steps
-    saved = checkpoints.shape[0]
-    interval = steps // max(saved, 1)
-    means = np.empty(6 * drive.shape[0], dtype=np.float32)
-    one, two, three = buffer(FORWARD_SIZE), buffer(FORWARD_SIZE), buffer(FORWARD_SIZE)
     c1, c2, c3 = counts[0], counts[1], counts[2]
-    groups = ((one, c1, 0), (two, c2, c1), (three, c3, c1 + c2))
-    for work, count, first in groups:
-        prepare(work, count, coefficients, noise, first)
-        load(work, 0, count, state, first)
-    w1, w2, w3 = words[:c1], words[c1 : c1 + c2], words[c1 + c2 :]
-    r1, r2, r3 = row_of[:c1], row_of[c1 : c1 + c2], row_of[c1 + c2 :]
-    t = 0
-    for piece in range(max(saved, 1)):
-        if saved:
-            for work, count, first in groups:
-                store(work, 0, count, checkpoints[piece], first)
-            saved_words[piece] = words
-        for _ in range(interval):
-            mean_drives(drive, t, means)
-            give_drives(one, c1, 1, means, lanes, r1)
-            give_drives(two, c2, 2, means, lanes, r2)
-            give_drives(three, c3, 3, means, lanes, r3)
-            advance(one, c1, two, c2, three, c3)
-            if noisy:
-                add_noise(one, w1, c1)
-                add_noise(two, w2, c2)
-                add_noise(three, w3, c3)
-            if keep:
-                for work, count, first in groups:
-                    for k in range(count):
-                        trace[t, 0, first + k] = work[HEARD + k] * work[RANGE + k]
-                    store(work, FAST, count, trace[t, 1:], first)
-            t += 1
-            if t % hop == 0:
-                for work, count, first in groups:
-                    finish_frame(work, SUM, count, outputs[t // hop - 1], first, f32(1.0 / hop))
-    for work, count, first in groups:
-        store(work, 0, count, state, first)
+    work = buffer(3 * FORWARD_SIZE)
+    groups = ((ONE, c1, 0), (TWO, c2, c1), (THREE, c3, c1 + c2))
+    for base, count, first in groups:
+        prepare(work, base, count, coefficients, noise, first)
+        load_columns(work, base, count, state, first)
+    noisy = bool(np.any(noise > 0))
+    # The groups of one sound through 16 bands and through 8, as literals.
+    arguments = (work, drive, lanes, row_of, noisy, words, hop, outputs, trace, checkpoints, saved_words)
+    if c1 == BLOCK and c2 == 2 * BLOCK and c3 == BLOCK:
+        _run(BLOCK, 2 * BLOCK, BLOCK, *arguments)
+    elif c1 == BLOCK and c2 == BLOCK and c3 == BLOCK:
+        _run(BLOCK, BLOCK, BLOCK, *arguments)
+    else:
+        _run(c1, c2, c3, *arguments)
+    for base, count, first in groups:
+        store_columns(work, base, count, state, first)

@@ -8,7 +8,7 @@ Columns are chips x bands, in tiles that fit into the first-level cache; all of 
 import numpy as np
 
 from lightsleeper.circuits.amplify import filled_eights, interpolate, shift
-from lightsleeper.circuits.kernels import buffer, finish_frame, halve_rates, load, store
+from lightsleeper.circuits.kernels import buffer, finish_frame, halve_rates, load_columns, store_columns
 from lightsleeper.circuits.linear_rules import MOMENTS
 from lightsleeper.circuits.simd import LANES, Float32, f32, jit, tracked
 
@@ -112,8 +112,8 @@ def _advance(work: Float32, count: int, mean: np.float32, tilt: np.float32, bend
 @jit
 def _prepare(work: Float32, count: int, coefficients: Float32, state: Float32, first: int) -> None:
     """Load a tile of columns."""
-    load(work, 0, count, state, first)
-    load(work, COEF, count, coefficients, first)
+    load_columns(work, 0, count, state, first)
+    load_columns(work, COEF, count, coefficients, first)
     for row in (R_FAST, R_SLOW, R_FLOOR):
         halve_rates(work, row, count)
 
@@ -143,8 +143,8 @@ def linear_forward(
             for _ in range(hop):
                 _advance(work, count, moments[t, 0], moments[t, 1], moments[t, 2])
                 if keep:
-                    store(work, OUTPUT, count, trace[t, :1], first)
-                    store(work, FAST, count, trace[t, 1:], first)
+                    store_columns(work, OUTPUT, count, trace[t, :1], first)
+                    store_columns(work, FAST, count, trace[t, 1:], first)
                 t += 1
             finish_frame(work, SUM, count, outputs[frame], first, f32(1.0 / hop))
-        store(work, 0, count, state, first)
+        store_columns(work, 0, count, state, first)

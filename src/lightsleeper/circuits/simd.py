@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BLOCK",
+    "FASTMATH",
     "LANES",
     "NOISE_UNIT",
     "Float32",
@@ -25,6 +26,7 @@ __all__ = [
     "tracked",
     "u32",
     "u64",
+    "within",
 ]
 
 BLOCK = 8
@@ -36,9 +38,11 @@ stride every load misses, and the loop takes twice as long a column."""
 Float32 = NDArray[np.float32]
 UInt32 = NDArray[np.uint32]
 # No reassociation and no reciprocal estimates: the same bits whatever the chunk, the batch or the vector width.
-_FASTMATH = {"contract", "nnan", "ninf", "nsz"}
-jit = numba.njit(fastmath=_FASTMATH, nogil=True, cache=True, error_model="numpy")
-inline = numba.njit(fastmath=_FASTMATH, inline="always", error_model="numpy")
+FASTMATH = {"contract", "nnan", "ninf", "nsz"}
+jit = numba.njit(fastmath=FASTMATH, nogil=True, cache=True, error_model="numpy")
+within = numba.njit(fastmath=FASTMATH, forceinline=True, nogil=True, error_model="numpy")
+"""For what a time loop calls at every step: LLVM puts the body in place of the call, and literal arguments into it."""
+inline = numba.njit(fastmath=FASTMATH, inline="always", error_model="numpy")
 
 f32 = np.float32
 u32 = np.uint32

@@ -166,11 +166,12 @@ def test_the_verb_prints_the_contract_and_goes_on_where_it_stood(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny.folder, folder)
-    asked = ["yield", str(folder), "--chips", "1", "--minutes", "1", "--temperatures=60", "--no-effects"]
+    asked = ["yield", str(folder), "--chips=1", "--minutes=1", "--sequence=2", "--temperatures=60", "--no-effects"]
     assert run([*asked, "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert {"chips", "temperatures_c", "yield", "yield_interval", "effects"} <= set(first)
     assert (first["chips"], first["temperatures_c"], first["effects"]) == (16, [60.0], {})
+    assert (first["conditions"]["test_s"], first["conditions"]["sequence_s"]) == (60.0, 120.0)
     assert (folder / "yield.html").is_file()
     store = folder / "yield.jsonl"
     whole = store.read_bytes()

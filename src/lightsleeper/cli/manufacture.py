@@ -28,6 +28,7 @@ def manufacture(
     bits: Annotated[int, typer.Option(min=1, max=12, help="Of every trim.")] = 6,
     years: Annotated[float, typer.Option(min=0, max=25, help="Age of the chips when tested.")] = 0.0,
     minutes: Annotated[float, typer.Option(min=1, max=600, help="Length of the test.")] = 15.0,
+    sequence: Annotated[float, typer.Option(min=0.5, max=60, help="Minutes that calibration hears.")] = 10.0,
     effects: Annotated[bool, typer.Option(help="Measure each effect alone as well.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of chips, sounds and noise.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -46,6 +47,7 @@ def manufacture(
         bits=bits,
         years=years,
         test_s=60.0 * minutes,
+        sequence_s=60.0 * sequence,
         effects=effects,
         seed=seed,
     )

@@ -325,7 +325,9 @@ def test_training_streams_are_heard_by_chips_in_turn():
 
 
 def test_shuffled_labels_fall_to_chance():
-    spec = tiny_spec().model_copy(update={"training": tiny_spec().training.model_copy(update={"circuit_steps": 0})})
+    spec = tiny_spec().model_copy(
+        update={"training": tiny_spec().training.model_copy(update={"circuit_steps": 0, "chips": 4})}
+    )
     material = shuffled(tiny_material(), seed=0)
     stage = design_first_stage(material, spec, Silent())
     unheard = [heard.dense for heard in stage.heard.values()]

@@ -324,6 +324,23 @@ def test_training_streams_are_heard_by_chips_in_turn():
     assert seeds(0, 0) == []
 
 
+def test_the_network_learns_from_what_the_chips_hear(monkeypatch: pytest.MonkeyPatch):
+    class HeardError(Exception):
+        pass
+
+    def listen(*_: Any, chips: list[Any], **__: Any) -> None:
+        raise HeardError([chip.seed for chip in chips])
+
+    training = tiny_spec().training.model_copy(update={"circuit_steps": 0, "chips": 4})
+    spec = tiny_spec().model_copy(update={"training": training})
+    monkeypatch.setattr("lightsleeper.design.first_stage.scene_envelopes", listen)
+    with pytest.raises(HeardError) as heard:
+        design_first_stage(tiny_material(), spec, Silent())
+    (seeds,) = heard.value.args
+    assert len(seeds) == training.scenes
+    assert len(set(seeds)) == 4
+
+
 def test_shuffled_labels_fall_to_chance():
     spec = tiny_spec().model_copy(
         update={"training": tiny_spec().training.model_copy(update={"circuit_steps": 0, "chips": 4})}

@@ -9,7 +9,7 @@ controlled source, because B sources are noiseless; other resistors are declared
 import math
 from collections.abc import Sequence
 
-from lightsleeper.circuits.device import BOLTZMANN_J_PER_K, KAPPA
+from lightsleeper.circuits.device import BOLTZMANN_J_PER_K, thermal_voltage_v
 from lightsleeper.circuits.frontend import FrontEnd
 
 __all__ = [
@@ -40,25 +40,24 @@ SHARPNESS = 500.0
 """Hysteresis over the width of the comparator's transition: its thresholds are within a hundredth of the hysteresis."""
 
 NOISE = """\
-.param noise_gm={{sqrt({excess}*wider*gm*1e-3)}}
+.param noise_gm={{sqrt(gm*range/{thermal_v}*1e-3)}}
 R1 noise 0 1k
 G1 0 out noise 0 {{noise_gm}}
 """
 
 SUBCIRCUITS = """\
-* Transconductor: Iout = Gm VL tanh((V+ - V-) / VL), white noise 4 k T gamma Gm, gamma = {excess} times what VL is wider
-* than that of a plain pair (2.2).
-.subckt ota plus minus out gm=1n range=74m wider=1
+* Transconductor: Iout = Gm VL tanh((V+ - V-) / VL), white noise 4 q Ib = 4 k T (VL / UT) Gm (2.2).
+.subckt ota plus minus out gm=1n range=74m
 B1 0 out I=gm*range*tanh((v(plus)-v(minus))/range)
 {noise}.ends
 
 * Two-integrator band-pass, peak gain 1: C Vo' = Gin f(Vin) - Gd f(Vo) - G f(Vx), C Vx' = G f(Vo) (2.3).
-.subckt band_pass in out inner f0=1k q=2 c=10p range=74m wider=1
+.subckt band_pass in out inner f0=1k q=2 c=10p range=74m
 .param gm={{6.283185307179586*f0*c}}
-X1 in 0 out ota gm={{gm/q}} range={{range}} wider={{wider}}
-X2 0 out out ota gm={{gm/q}} range={{range}} wider={{wider}}
-X3 0 inner out ota gm={{gm}} range={{range}} wider={{wider}}
-X4 out 0 inner ota gm={{gm}} range={{range}} wider={{wider}}
+X1 in 0 out ota gm={{gm/q}} range={{range}}
+X2 0 out out ota gm={{gm/q}} range={{range}}
+X3 0 inner out ota gm={{gm}} range={{range}}
+X4 out 0 inner ota gm={{gm}} range={{range}}
 C1 out 0 {{c}}
 C2 inner 0 {{c}}
 .ends
@@ -117,9 +116,9 @@ def preamble(frontend: FrontEnd, *, noise: bool = True) -> str:
     Without `noise` the transconductors' noise sources are left out, which a transient analysis only pays for.
     """
     heading = [OPTIONS, f".options temp={frontend.process.temperature_c:g} tnom={frontend.process.temperature_c:g}", ""]
-    excess = f"{2.0 / KAPPA:.10g}"
-    sources = NOISE.format(excess=excess) if noise else ""
-    return "\n".join(heading) + SUBCIRCUITS.format(excess=excess, noise=sources)
+    thermal_v = thermal_voltage_v(frontend.process.temperature_c)
+    sources = NOISE.format(thermal_v=f"{thermal_v:.12g}") if noise else ""
+    return "\n".join(heading) + SUBCIRCUITS.format(noise=sources)
 
 
 def amplifier(frontend: FrontEnd, *, noise: bool = True) -> list[str]:
@@ -144,8 +143,7 @@ def band(frontend: FrontEnd, number: int) -> list[str]:
     lines = [
         f"* Band {number}.",
         f"X_band{number} amplified band{number} inner{number} band_pass f0={filters.center_hz[index]:.10g} "
-        f"q={filters.q[index]:.10g} c={filters.capacitance_f:.10g} range={filters.range_v(frontend.process):.10g} "
-        f"wider={filters.linearisation:.10g}",
+        f"q={filters.q[index]:.10g} c={filters.capacitance_f:.10g} range={filters.range_v(frontend.process):.10g}",
     ]
     for which, kind in enumerate(ENVELOPES):
         # The floor follows the fast envelope, which is rectified already.

@@ -57,7 +57,6 @@ from lightsleeper.circuits.kernels import (
     buffer,
     follow,
     give_drives,
-    load_columns,
     mean_drives,
     move_inside,
     move_sum,
@@ -65,20 +64,20 @@ from lightsleeper.circuits.kernels import (
     solve_output,
     store_columns,
 )
-from lightsleeper.circuits.simd import BLOCK, LANES, Float32, UInt32, f32, jit, within
+from lightsleeper.circuits.simd import BLOCK, LANES, Float32, UInt32, f32, jit, u64, within
 from lightsleeper.circuits.vector import above_zero, fused, load, store
 
 __all__ = ["bank_backward", "checkpoint_interval"]
 
 _LONGEST = 16
 # Rows of a substep's record, and of a step's.
-_OUTPUT, _INSIDE, _DRIVE, _TANH_O, _TANH_X = (row * LANES for row in range(5))
-_RECTIFIED, _FAST, _SLOW, _FLOOR = (row * LANES for row in range(4))
+_INSIDE, _DRIVE, _TANH_O, _TANH_X = (row * LANES for row in range(4))
+_HEARD, _FAST, _SLOW, _FLOOR = (row * LANES for row in range(4))
 # Rows of the adjoint's buffer: adjoints of the states, then the gradients, then the upstream gradients;
 # its groups lie as far apart as those of the forward buffer.
 _GRADIENT = STATES * LANES
 _UPSTREAM = _GRADIENT + TRAINED * LANES
-_RECTIFIED_ADJOINT = _UPSTREAM + 3 * LANES
+_HEARD_ADJOINT = _UPSTREAM + 3 * LANES
 _OFFSET_OF = _GRADIENT - GAIN
 """From a coefficient's row in the forward buffer to its gradient's row."""
 
@@ -96,10 +95,9 @@ def _add(adjoint: Float32, at: int, value: Any) -> None:
 
 @within
 def _record(work: Float32, base: int, count: int, entry: Float32) -> None:
-    """Keep a substep's output, the internal node before it is kept already, and both tanh."""
+    """Keep both tanh of a substep; its drive and the internal node before it are kept already."""
     for j in range(0, count, BLOCK):
         k = base + j
-        store(entry, _OUTPUT + j, load(work, OUTPUT + k))
         store(entry, _TANH_O + j, load(work, O1 + k))
         store(entry, _TANH_X + j, load(work, X1 + k))
 
@@ -116,10 +114,10 @@ def _record_before(work: Float32, base: int, count: int, slot: int, entry: Float
 
 @within
 def _record_step(work: Float32, base: int, count: int, entry: Float32) -> None:
-    """Advance the envelopes and keep their input and their states."""
+    """Advance the envelopes and keep their input, not yet rectified, and their states."""
     for j in range(0, count, BLOCK):
         k = base + j
-        store(entry, _RECTIFIED + j, load(work, RANGE + k) * abs(load(work, OUTPUT + k) + load(work, OFFSET + k)))
+        store(entry, _HEARD + j, load(work, RANGE + k) * (load(work, OUTPUT + k) + load(work, OFFSET + k)))
     follow(work, base, count)
     for j in range(0, count, BLOCK):
         k = base + j
@@ -130,7 +128,7 @@ def _record_step(work: Float32, base: int, count: int, entry: Float32) -> None:
 
 @within
 def _follow_back(work: Float32, adjoint: Float32, base: int, count: int, now: Float32, before: Float32) -> None:
-    """Adjoint of `follow`; leaves the adjoint of the magnitude of the output that the detectors heard."""
+    """Adjoint of `follow`; leaves the adjoint of the output that the detectors heard."""
     one = f32(1.0)
     for j in range(0, count, BLOCK):
         k = base + j
@@ -145,24 +143,25 @@ def _follow_back(work: Float32, adjoint: Float32, base: int, count: int, now: Fl
     for j in range(0, count, BLOCK):
         k = base + j
         g_slow = load(adjoint, SLOW + k) + load(adjoint, _UPSTREAM + LANES + k)
-        e = load(now, _RECTIFIED + j) - load(before, _SLOW + j)
+        e = abs(load(now, _HEARD + j)) - load(before, _SLOW + j)
         rising = above_zero(e)
         rate = load(work, R_SLOW + k) + load(work, R_SLOW_DOWN + k) * (rising + rising - one)
         _add(adjoint, R_SLOW + k, g_slow * e * rising)
         _add(adjoint, R_SLOW_DOWN + k, g_slow * e * (one - rising))
         store(adjoint, SLOW + k, g_slow * (one - rate))
-        store(adjoint, _RECTIFIED_ADJOINT + k, g_slow * rate)
+        store(adjoint, _HEARD_ADJOINT + k, g_slow * rate)
     for j in range(0, count, BLOCK):
         k = base + j
         g_fast = load(adjoint, FAST + k) + load(adjoint, _UPSTREAM + k)
-        e = load(now, _RECTIFIED + j) - load(before, _FAST + j)
+        e = abs(load(now, _HEARD + j)) - load(before, _FAST + j)
         rising = above_zero(e)
         rate = load(work, R_FAST + k) + load(work, R_FAST_DOWN + k) * (rising + rising - one)
         _add(adjoint, R_FAST + k, g_fast * e * rising)
         _add(adjoint, R_FAST_DOWN + k, g_fast * e * (one - rising))
         store(adjoint, FAST + k, g_fast * (one - rate))
-        heard = load(adjoint, _RECTIFIED_ADJOINT + k) + g_fast * rate
-        store(adjoint, _RECTIFIED_ADJOINT + k, heard * load(work, RANGE + k))
+        rectified = load(adjoint, _HEARD_ADJOINT + k) + g_fast * rate
+        sign = f32(2.0) * above_zero(load(now, _HEARD + j)) - one
+        store(adjoint, _HEARD_ADJOINT + k, rectified * load(work, RANGE + k) * sign)
 
 
 @within
@@ -203,8 +202,7 @@ def _substep_back(
         t0 = load(now, _TANH_O + j)
         slope = one - t0 * t0
         g_t0 = load(adjoint, O1 + k) + load(work, M0 + k) * g_x
-        sign = f32(2.0) * above_zero(load(now, _OUTPUT + j) + load(work, OFFSET + k)) - one
-        g_o = fused(g_t0, slope, share * load(adjoint, _RECTIFIED_ADJOINT + k) * sign)
+        g_o = fused(g_t0, slope, share * load(adjoint, _HEARD_ADJOINT + k))
         # o + a tanh o = r: do/dr and do/da of the solution.
         g_r = g_o * (one - load(work, SOLVE + k) * load(work, GUESS + k) * slope)
         _add(adjoint, SOLVE + k, -(t0 * g_r))
@@ -217,6 +215,15 @@ def _substep_back(
         store(adjoint, O3 + k, fused(load(work, M3 + k), g_x, -(load(work, P3 + k) * g_r)))
         store(adjoint, S + k, load(adjoint, S + k) + g_r)
         store(adjoint, X + k, fused(load(work, KEEP + k), g_x, -(load(work, Q + k) * g_r)))
+
+
+@within
+def _restore(work: Float32, base: int, count: int, states: Float32, first: int) -> None:
+    """Put the states of a checkpoint (11, W) back; by loops, for copies of slices took a tenth of the time."""
+    # Unsigned: see the head of `simd`.
+    for row in range(u64(STATES)):
+        for k in range(u64(count)):
+            work[u64(base) + row * u64(LANES) + k] = states[row, u64(first) + k]
 
 
 @within
@@ -333,7 +340,7 @@ def bank_backward(
     r1, r2, r3 = row_of[:c1], row_of[c1 : c1 + c2], row_of[c1 + c2 :]
     words = np.empty(saved_words.shape[1], dtype=np.uint32)
     w1, w2, w3 = words[:c1], words[c1 : c1 + c2], words[c1 + c2 :]
-    tapes = np.zeros((3, 3 + interval * 3, 5 * LANES), dtype=np.float32)
+    tapes = np.zeros((3, 3 + interval * 3, 4 * LANES), dtype=np.float32)
     step_tapes = np.zeros((3, 1 + interval, 4 * LANES), dtype=np.float32)
     work, adjoint = buffer(3 * FORWARD_SIZE), buffer(3 * FORWARD_SIZE)
     for _, base, count, first in groups:
@@ -341,7 +348,7 @@ def bank_backward(
     for part in range(parts - 1, -1, -1):
         words[:] = saved_words[part]
         for group, base, count, first in groups:
-            load_columns(work, base, count, checkpoints[part], first)
+            _restore(work, base, count, checkpoints[part], first)
             _start_tape(work, base, count, tapes[group], step_tapes[group])
         for i in range(interval):
             mean_drives(drive, part * interval + i, means)

@@ -23,6 +23,14 @@ def data_dir() -> Path:
     return Path(value)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one test make the tiny run first and the others that share it come last, so that no worker waits for it."""
+    sharing = [item for item in items if "tiny" in getattr(item, "fixturenames", ())]
+    shared = set(sharing)
+    others = [item for item in items if item not in shared]
+    items[:] = [*sharing[:1], *others, *sharing[1:]]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Iterator[None]:
     yield from _skipping_missing_tools()

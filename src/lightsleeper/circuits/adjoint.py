@@ -57,6 +57,7 @@ from lightsleeper.circuits.kernels import (
     buffer,
     follow,
     give_drives,
+    load_columns,
     mean_drives,
     move_inside,
     move_sum,
@@ -64,7 +65,7 @@ from lightsleeper.circuits.kernels import (
     solve_output,
     store_columns,
 )
-from lightsleeper.circuits.simd import BLOCK, LANES, Float32, UInt32, f32, jit, u64, within
+from lightsleeper.circuits.simd import BLOCK, LANES, Float32, UInt32, f32, jit, within
 from lightsleeper.circuits.vector import above_zero, fused, load, store
 
 __all__ = ["bank_backward", "checkpoint_interval"]
@@ -218,15 +219,6 @@ def _substep_back(
 
 
 @within
-def _restore(work: Float32, base: int, count: int, states: Float32, first: int) -> None:
-    """Put the states of a checkpoint (11, W) back; by loops, for copies of slices took a tenth of the time."""
-    # Unsigned: see the head of `simd`.
-    for row in range(u64(STATES)):
-        for k in range(u64(count)):
-            work[u64(base) + row * u64(LANES) + k] = states[row, u64(first) + k]
-
-
-@within
 def _start_tape(work: Float32, base: int, count: int, tape: Float32, step_tape: Float32) -> None:
     """The entries before the first: the last three tanh and the envelopes."""
     for j in range(0, count, BLOCK):
@@ -348,7 +340,7 @@ def bank_backward(
     for part in range(parts - 1, -1, -1):
         words[:] = saved_words[part]
         for group, base, count, first in groups:
-            _restore(work, base, count, checkpoints[part], first)
+            load_columns(work, base, count, checkpoints[part], first)
             _start_tape(work, base, count, tapes[group], step_tapes[group])
         for i in range(interval):
             mean_drives(drive, part * interval + i, means)

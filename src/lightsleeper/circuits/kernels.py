@@ -213,9 +213,14 @@ def give_drives(
 
 @jit
 def load_columns(work: Float32, row: int, count: int, values: Float32, first: int) -> None:
-    """Copy rows of `values` (n, width), from column `first` on, into the buffer from `row` on."""
-    for j in range(values.shape[0]):
-        work[row + j * LANES : row + j * LANES + count] = values[j, first : first + count]
+    """Copy rows of `values` (n, width), from column `first` on, into the buffer from `row` on.
+
+    By loops, because the adjoint does it every few steps and copies of slices took a tenth of its time; unsigned, see
+    the head of `simd`.
+    """
+    for j in range(u64(values.shape[0])):
+        for k in range(u64(count)):
+            work[u64(row) + j * u64(LANES) + k] = values[j, u64(first) + k]
 
 
 @jit

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from example_frontend import RATE_HZ, make_frontend, noise_bursts
-from lightsleeper.circuits import Chip, Comparator, FrontEndStream, Trim, TrimRange, build, calibrate
-from lightsleeper.circuits.calibration import _close_shift
+from lightsleeper.circuits import Chip, Comparator, Factory, FrontEndStream, Trim, TrimRange, build
+from lightsleeper.circuits.calibration import _approach, _close_shift, _ratio
 from lightsleeper.errors import InputError
 
 SEQUENCE_V = noise_bursts(1, 192_000, rms_v=0.2e-3)[0]
-NAMES = ("center", "q", "gain", "detector_v", "envelope_v", "neuron_v", "output_v", "threshold_v")
+NAMES = ("center", "q", "gain", "detector_v", "envelope_v", "swing", "neuron_v", "threshold_v")
 CHIPS = [Chip(seed=seed, temperature_c=60.0, years=3.0) for seed in range(6)]
 
 
@@ -26,9 +26,13 @@ def _settled_threshold_v() -> float:
 FRONTEND = make_frontend(comparator=Comparator(threshold_v=_settled_threshold_v(), hysteresis_v=1e-3))
 
 
+def _calibrated(chips: list[Chip], *, trim_range: TrimRange | None = None) -> list[Chip]:
+    return Factory(FRONTEND, SEQUENCE_V, RATE_HZ, rows=len(chips), trim_range=trim_range).trim(chips)
+
+
 @pytest.fixture(scope="module")
 def trimmed() -> list[Chip]:
-    return calibrate(FRONTEND, CHIPS, SEQUENCE_V, RATE_HZ)
+    return _calibrated(CHIPS)
 
 
 def _here(chip: Chip) -> Chip:
@@ -39,7 +43,7 @@ def test_calibration_changes_nothing_but_the_trims(trimmed: list[Chip]) -> None:
     for chip, before in zip(trimmed, CHIPS, strict=True):
         assert dataclasses.replace(chip, trim=None) == before
         assert chip.trim is not None
-        assert chip.trim.total_bits == 6 * (4 * 3 + 9 + 3 + 2)
+        assert chip.trim.total_bits == 6 * (4 * 3 + 9 + 2 * 3 + 1)
         for name in NAMES:
             codes = getattr(chip.trim, name)
             assert np.issubdtype(codes.dtype, np.integer)
@@ -58,6 +62,14 @@ def test_bands_and_offsets_come_within_a_step_of_nominal(trimmed: list[Chip]) ->
         rest_v = built.detector_offset_v - built.filter_offset_v[3]
         assert np.abs(rest_v).max() <= 0.51 * steps.step("detector_v")
         assert np.abs(built.envelope_offset_v).max() <= 0.51 * steps.step("envelope_v")
+        heard = built.neuron_gain * built.frontend.network.output_weight / FRONTEND.network.output_weight
+        np.testing.assert_allclose(heard, 1.0, rtol=0.6 * steps.step("swing"))
+
+
+def test_the_swings_were_off_by_many_steps() -> None:
+    """So that the bound above says something."""
+    swings = np.array([build(FRONTEND, _here(chip)).neuron_gain - 1.0 for chip in CHIPS])
+    assert np.abs(swings).max() > 5.0 * TrimRange().step("swing")
 
 
 def test_trimmed_chips_decide_as_the_nominal_stage_and_untrimmed_ones_do_not(trimmed: list[Chip]) -> None:
@@ -80,15 +92,32 @@ def test_the_threshold_follows_what_moves_the_integrator() -> None:
     chips = [Chip(seed=seed, effects=("comparator",)) for seed in range(6)]
     before = [build(FRONTEND, chip) for chip in chips]
     assert max(abs(b.frontend.comparator.threshold_v - b.integrator_offset_v - _nominal_v()) for b in before) > 1e-3
-    for chip in calibrate(FRONTEND, chips, SEQUENCE_V, RATE_HZ):
+    for chip in _calibrated(chips):
         built = build(FRONTEND, chip)
-        # A code of the output neuron may be left over; what it adds to the score is at most its own step.
         left_v = built.frontend.comparator.threshold_v - built.integrator_offset_v - _nominal_v()
-        assert abs(left_v) <= 0.51 * TrimRange().step("threshold_v") + TrimRange().step("output_v")
+        assert abs(left_v) <= 0.51 * TrimRange().step("threshold_v")
 
 
 def _nominal_v() -> float:
     return FRONTEND.comparator.threshold_v
+
+
+def test_successive_approximation_finds_the_nearest_code_and_stops_at_the_reach() -> None:
+    """One neuron's bias is what is measured; wanted are values between and beyond the codes of three bits."""
+    trim_range = TrimRange(bits=3, neuron_v=0.04)
+    wanted_v = np.array([0.0, 0.0149, 0.0151, -0.0349, -0.0351, 0.0299, 0.2, -0.2])
+    chips = [Chip(trim=Trim.neutral(1, 1, trim_range)) for _ in wanted_v]
+
+    def biases_v(rows: list[Chip]) -> np.ndarray:
+        return np.array([row.trim.value("neuron_v") for row in rows if row.trim])
+
+    done = _approach(chips, "neuron_v", biases_v, wanted_v[:, None])
+    codes = [int(chip.trim.neuron_v[0]) for chip in done if chip.trim]
+    assert codes == [0, 1, 2, -3, -4, 3, 3, -4]
+
+
+def test_a_weight_of_nothing_leaves_its_neuron_alone() -> None:
+    np.testing.assert_array_equal(_ratio(np.array([0.0, 2.0]), np.array([0.0, 1.0])), [1.0, 2.0])
 
 
 def test_only_stretches_near_the_threshold_set_it() -> None:
@@ -101,7 +130,7 @@ def test_only_stretches_near_the_threshold_set_it() -> None:
 
 def test_the_length_of_the_chunks_does_not_matter(trimmed: list[Chip], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightsleeper.circuits.calibration.CHUNK_S", 1.3)
-    again = calibrate(FRONTEND, CHIPS[:2], SEQUENCE_V, RATE_HZ)
+    again = _calibrated(CHIPS[:2])
     for chip, first in zip(again, trimmed[:2], strict=True):
         assert chip.trim is not None
         assert first.trim is not None
@@ -109,23 +138,24 @@ def test_the_length_of_the_chunks_does_not_matter(trimmed: list[Chip], monkeypat
             np.testing.assert_array_equal(getattr(chip.trim, name), getattr(first.trim, name))
 
 
-def test_calibration_is_the_same_alone_and_in_company(trimmed: list[Chip]) -> None:
-    alone = calibrate(FRONTEND, CHIPS[2:3], SEQUENCE_V, RATE_HZ)[0]
-    assert alone.trim is not None
-    assert trimmed[2].trim is not None
+@pytest.mark.parametrize("noise_seed", [None, 3])
+def test_calibration_is_the_same_alone_and_in_company(noise_seed: int | None) -> None:
+    """Also of one factory after another batch; with noise in the first place, which has the noise of its own."""
+    factory = Factory(FRONTEND, SEQUENCE_V, RATE_HZ, rows=2, noise_seed=noise_seed)
+    together, alone = factory.trim(CHIPS[:2])[0].trim, factory.trim(CHIPS[:1])[0].trim
+    assert together is not None
+    assert alone is not None
     for name in NAMES:
-        np.testing.assert_array_equal(getattr(alone.trim, name), getattr(trimmed[2].trim, name))
+        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
 
 
 def test_a_nominal_chip_needs_no_trim_and_one_bit_mends_less() -> None:
-    chip = calibrate(FRONTEND, [Chip(effects=())], SEQUENCE_V, RATE_HZ)[0]
+    chip = _calibrated([Chip(effects=())])[0]
     assert chip.trim is not None
-    for name in NAMES[:5]:
+    for name in NAMES:
         assert not getattr(chip.trim, name).any()
-    for name in NAMES[5:]:  # successive approximation ends at or one below
-        assert np.abs(getattr(chip.trim, name)).max() <= 1
-    coarse = calibrate(FRONTEND, CHIPS[:1], SEQUENCE_V, RATE_HZ, trim_range=TrimRange(bits=1))[0]
-    fine = calibrate(FRONTEND, CHIPS[:1], SEQUENCE_V, RATE_HZ, trim_range=TrimRange(bits=8))[0]
+    coarse = _calibrated(CHIPS[:1], trim_range=TrimRange(bits=1))[0]
+    fine = _calibrated(CHIPS[:1], trim_range=TrimRange(bits=8))[0]
     errors = [np.abs(build(FRONTEND, _here(c)).center_hz / FRONTEND.bank.center_hz - 1.0).max() for c in (coarse, fine)]
     assert errors[1] < 0.1 * errors[0]
 
@@ -153,9 +183,11 @@ def test_trims_act_on_their_own_transconductors() -> None:
 
 def test_what_cannot_be_calibrated_with_is_refused() -> None:
     with pytest.raises(InputError, match="test sequence lasts 1 s; give 10 s or more"):
-        calibrate(FRONTEND, CHIPS, SEQUENCE_V[:16_000], RATE_HZ)
+        Factory(FRONTEND, SEQUENCE_V[:16_000], RATE_HZ, rows=1)
     with pytest.raises(InputError, match="does not wake in the test sequence"):
-        calibrate(make_frontend(comparator=Comparator(threshold_v=1.0)), CHIPS[:1], SEQUENCE_V, RATE_HZ)
+        Factory(make_frontend(comparator=Comparator(threshold_v=1.0)), SEQUENCE_V, RATE_HZ, rows=1)
+    with pytest.raises(InputError, match="6 chips at once; this factory trims at most 2"):
+        Factory(FRONTEND, SEQUENCE_V, RATE_HZ, rows=2).trim(CHIPS)
     with pytest.raises(InputError, match="bits is 0 bits; give 1 to 12 bits"):
         TrimRange(bits=0)
     with pytest.raises(InputError, match="neuron_v is 9 V; give 0 to"):

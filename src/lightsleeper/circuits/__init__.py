@@ -13,7 +13,7 @@ from lightsleeper.circuits.blocks import (
     Process,
 )
 from lightsleeper.circuits.built import Built, build
-from lightsleeper.circuits.calibration import calibrate
+from lightsleeper.circuits.calibration import Factory
 from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.columns import MOST_COLUMNS
 from lightsleeper.circuits.controlled_stream import GainControlledStream
@@ -46,6 +46,7 @@ __all__ = [
     "Comparator",
     "Compressor",
     "EnvelopeDetectors",
+    "Factory",
     "FilterBank",
     "FrontEnd",
     "FrontEndStream",
@@ -69,7 +70,6 @@ __all__ = [
     "Trim",
     "TrimRange",
     "build",
-    "calibrate",
     "calibrated",
     "simulate_block",
 ]

@@ -149,7 +149,7 @@ class _Builder:
             envelope_offset_v=draw.offsets("detectors", "followers", (inputs,)) + trim.value("envelope_v"),
             knee_v=self.frontend.compressor.knee_v * warmth * draw.currents("logarithms", "knees", (inputs,)),
             log_offset_v=draw.offsets("logarithms", "diodes", (inputs,)),
-            neuron_gain=draw.currents("neurons", "tails", (neurons,)),
+            neuron_gain=draw.currents("neurons", "tails", (neurons,)) * (1.0 + trim.value("swing")),
             neuron_offset_v=draw.offsets("neurons", "followers", (neurons,)),
             output_gain=float(draw.currents("neurons", "output tail", ())),
             integrator_offset_v=float(draw.offsets("comparator", "integrator", ())),
@@ -197,7 +197,7 @@ class _Builder:
             hidden_bias_v=biases_v + draw.offsets("neurons", "hidden", shape) + trim.value("neuron_v"),
             neuron_s=network.neuron_s * held / rates,
             output_weight=self._weights("output", network.output_weight),
-            output_bias_v=bias_v + float(draw.offsets("neurons", "output", ())) + float(trim.value("output_v")),
+            output_bias_v=bias_v + float(draw.offsets("neurons", "output", ())),
         )
 
     def _weights(self, name: str, target: Float64) -> Float64:

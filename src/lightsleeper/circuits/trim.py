@@ -30,10 +30,10 @@ class TrimRange:
     """Of a rectifier's offset, V."""
     envelope_v: float = 6e-3
     """Of a follower's offset, V."""
+    swing: float = 0.12
+    """Of a neuron's tail current, relative."""
     neuron_v: float = 0.03
     """Of a neuron's bias, V."""
-    output_v: float = 0.02
-    """Of the output neuron's bias, V."""
     threshold_v: float = 0.02
     """Of the comparator's threshold, V."""
 
@@ -70,10 +70,10 @@ class Trim:
     """(B,)"""
     envelope_v: Codes
     """(3 B,)"""
+    swing: Codes
+    """(N,)"""
     neuron_v: Codes
     """(N,)"""
-    output_v: Codes
-    """()"""
     threshold_v: Codes
     """()"""
     range: TrimRange = field(default_factory=TrimRange)
@@ -82,7 +82,7 @@ class Trim:
     def neutral(cls, bands: int, neurons: int, trim_range: TrimRange | None = None) -> "Trim":
         """All codes 0, which changes nothing."""
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("center", "q", "gain", "detector_v"), (bands,))
-        shapes |= {"envelope_v": (3 * bands,), "neuron_v": (neurons,), "output_v": (), "threshold_v": ()}
+        shapes |= {"envelope_v": (3 * bands,), "swing": (neurons,), "neuron_v": (neurons,), "threshold_v": ()}
         codes = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
         return cls(**codes, range=trim_range or TrimRange())
 

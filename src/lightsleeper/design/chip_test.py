@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsleeper.circuits import Chip, FrontEnd, FrontEndStream, TrimRange, calibrate
+from lightsleeper.circuits import Chip, Factory, FrontEnd, FrontEndStream, TrimRange
 from lightsleeper.design.material import Material
 from lightsleeper.design.spec import Spec
 from lightsleeper.design.streams import streams_of
@@ -90,12 +90,11 @@ class ChipTest:
         """Number of foreign sounds."""
         return len(self.scene.events) - self.wake_events
 
-    def trimmed(self, chips: Sequence[Chip], trim_range: TrimRange) -> list[Chip]:
-        """The chips after calibration on the sequence."""
+    def factory(self, trim_range: TrimRange, *, rows: int) -> Factory:
+        """Where chips are trimmed on the sequence, `rows` side by side."""
         volts = self.sequence.pressure_pa * self._sensitivity
-        return calibrate(
-            self.frontend, chips, volts, self.sequence.rate_hz, noise_seed=self.noise_seed + 1, trim_range=trim_range
-        )
+        rate_hz, noise_seed = self.sequence.rate_hz, self.noise_seed + 1
+        return Factory(self.frontend, volts, rate_hz, rows=rows, noise_seed=noise_seed, trim_range=trim_range)
 
     def judge(self, chips: Sequence[Chip], *, per_hour: float, noise: int = 0) -> list[Result]:
         """Results of chips side by side, each at its own threshold.

@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from lightsleeper.circuits import EFFECTS, Chip, Mismatch, TrimRange
+from lightsleeper.circuits import EFFECTS, Chip, Factory, Mismatch, TrimRange
 from lightsleeper.design.chip_test import ChipTest, Result
 from lightsleeper.design.material import gather
 from lightsleeper.design.measure import Design
@@ -42,11 +42,11 @@ class _Job:
     temperatures_c: tuple[float, ...] = ()
     noise: int = 0
 
-    def run(self, test: ChipTest, trim_range: TrimRange, per_hour: float) -> Rows:
-        """A row a chip and condition."""
+    def run(self, test: ChipTest, per_hour: float, factory: Factory | None = None) -> Rows:
+        """A row a chip and condition; without a factory no chip is calibrated."""
         rows = self._rows("before", self.chips, test, per_hour)
-        if self.temperatures_c:
-            trimmed = test.trimmed(self.chips, trim_range)
+        if factory:
+            trimmed = factory.trim(self.chips)
             for temperature_c in self.temperatures_c:
                 there = [dataclasses.replace(chip, temperature_c=temperature_c) for chip in trimmed]
                 rows += self._rows("after", there, test, per_hour)
@@ -114,7 +114,6 @@ def measure_yield(
         sequence_s=settings.sequence_s,
         seed=settings.seed,
     )
-    trim_range = TrimRange(bits=settings.bits)
     finished = _Store(store, digest_of(design, settings))
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
@@ -122,7 +121,7 @@ def measure_yield(
     reference = _Job("nominal", (nominal,) * rows)
     progress.begin("testing the nominal stage", 1)
     if reference.name not in finished.done:
-        finished.add(reference.name, reference.run(test, trim_range, np.inf))
+        finished.add(reference.name, reference.run(test, np.inf))
     per_hour = float(np.mean([row["false_wakes_per_hour"] for row in finished.done[reference.name]]))
     jobs = [_Job("noise", reference.chips, noise=1)]
     if settings.effects:
@@ -130,17 +129,20 @@ def measure_yield(
     groups = -(-settings.chips // rows)
     jobs += [_group(index, rows, settings, here) for index in range(groups)]
     left = [job for job in jobs if job.name not in finished.done]
-    progress.begin("testing chips", len(left))
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    for name, part in parallel(joblib.delayed(_named)(job, test, trim_range, per_hour) for job in left):
-        finished.add(name, part)
-        progress.advance()
+    if left:
+        progress.begin("trimming: what the nominal stage hears", 0)
+        factory = test.factory(TrimRange(bits=settings.bits), rows=rows)
+        progress.begin("testing chips", len(left))
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+        for name, part in parallel(joblib.delayed(_named)(job, test, per_hour, factory) for job in left):
+            finished.add(name, part)
+            progress.advance()
     asked = {job.name: finished.done[job.name] for job in jobs}
     return yield_figures(test, settings, finished.done[reference.name], asked)
 
 
-def _named(job: _Job, test: ChipTest, trim_range: TrimRange, per_hour: float) -> tuple[str, Rows]:
-    return job.name, job.run(test, trim_range, per_hour)
+def _named(job: _Job, test: ChipTest, per_hour: float, factory: Factory) -> tuple[str, Rows]:
+    return job.name, job.run(test, per_hour, factory if job.temperatures_c else None)
 
 
 def digest_of(design: Design, settings: YieldSettings) -> str:

@@ -12,7 +12,7 @@ from lightsleeper.circuits import Chip, Factory, FrontEnd, FrontEndStream, TrimR
 from lightsleeper.design.material import Material
 from lightsleeper.design.spec import Spec
 from lightsleeper.design.streams import streams_of
-from lightsleeper.detection import Decision, evaluate, operating_curve
+from lightsleeper.detection import Decision, Stream, evaluate, operating_curve
 from lightsleeper.learning import floor_of
 from lightsleeper.recordings import Recording, Scene, mix_scene
 
@@ -54,27 +54,37 @@ class ChipTest:
 
     Attributes:
         frontend: the design.
-        scene: wake events and foreign sounds of recordings that the design never saw.
+        scenes: wake events and foreign sounds of recordings that the design never saw, as many in each; the first is
+            for every chip, the others for those about which it leaves doubt.
         sequence: what the factory plays while it trims, of recordings that the design was trained on.
         foreign_per_hour: of the standard scene.
-        noise_seed: row r of every group of chips hears the same noise, so that chips differ by themselves alone.
+        noise_seed: row r of every group of chips hears the same noise.
     """
 
     frontend: FrontEnd
-    scene: Scene
+    scenes: tuple[Scene, ...]
     sequence: Scene
     foreign_per_hour: float
     noise_seed: int
 
     @classmethod
     def of(
-        cls, frontend: FrontEnd, material: Material, spec: Spec, *, test_s: float, sequence_s: float, seed: int
+        cls,
+        frontend: FrontEnd,
+        material: Material,
+        spec: Spec,
+        *,
+        test_s: float,
+        retests: int,
+        sequence_s: float,
+        seed: int,
     ) -> "ChipTest":
-        """Mix both scenes from the recordings of a design."""
+        """Mix the scenes, 1 + `retests` of `test_s` each, and the sequence from the recordings of a design."""
         first = TEST_SEED + 10_000 * seed
+        seeds = [first, *range(first + 100, first + 100 + retests)]
         return cls(
             frontend=frontend,
-            scene=_scene(material.test, spec, duration_s=test_s, seed=first),
+            scenes=tuple(_scene(material.test, spec, duration_s=test_s, seed=seed) for seed in seeds),
             sequence=_scene(material.train, spec, duration_s=sequence_s, seed=first + 1),
             foreign_per_hour=spec.scene.foreign_per_hour,
             noise_seed=first + 2,
@@ -82,13 +92,13 @@ class ChipTest:
 
     @property
     def wake_events(self) -> int:
-        """Number of wake events."""
-        return sum(event.wake for event in self.scene.events)
+        """Number of wake events in each scene."""
+        return sum(event.wake for event in self.scenes[0].events)
 
     @property
     def foreign_sounds(self) -> int:
-        """Number of foreign sounds."""
-        return len(self.scene.events) - self.wake_events
+        """Number of foreign sounds in each scene."""
+        return len(self.scenes[0].events) - self.wake_events
 
     def factory(self, trim_range: TrimRange, *, rows: int) -> Factory:
         """Where chips are trimmed on the sequence, `rows` side by side."""
@@ -96,35 +106,37 @@ class ChipTest:
         rate_hz, noise_seed = self.sequence.rate_hz, self.noise_seed + 1
         return Factory(self.frontend, volts, rate_hz, rows=rows, noise_seed=noise_seed, trim_range=trim_range)
 
-    def judge(self, chips: Sequence[Chip], *, per_hour: float, noise: int = 0) -> list[Result]:
-        """Results of chips side by side, each at its own threshold.
+    def judge(self, chips: Sequence[Chip], *, per_hour: float, scene: int = 0, noise: int = 0) -> list[Result]:
+        """Results of chips side by side in one scene, each at its own threshold.
 
         Args:
             chips: as many as the columns hold.
             per_hour: rate for `Result.recall_at_rate`.
+            scene: which.
             noise: another number is another noise.
         """
+        heard = self.scenes[scene]
         stream = FrontEndStream(
             self.frontend,
             rows=len(chips),
-            rate_hz=self.scene.rate_hz,
-            noise_seed=self.noise_seed + 1000 * noise,
+            rate_hz=heard.rate_hz,
+            noise_seed=self.noise_seed + 1000 * noise + 10 * scene,
             chips=chips,
         )
-        step = round(CHUNK_S * self.scene.rate_hz)
-        volts = self.scene.pressure_pa * self._sensitivity
+        step = round(CHUNK_S * heard.rate_hz)
+        volts = heard.pressure_pa * self._sensitivity
         parts = [stream.process(_repeated(volts[i : i + step], len(chips))) for i in range(0, volts.size, step)]
         integrals_v = np.concatenate(parts, axis=1)
         comparators = [row.frontend.comparator for row in stream.built]
         decisions = [Decision(threshold=c.threshold_v, hysteresis=c.hysteresis_v) for c in comparators]
-        return [self._result(row, d, per_hour) for row, d in zip(integrals_v, decisions, strict=True)]
+        pairs = zip(integrals_v, decisions, strict=True)
+        return [self._result(streams_of([heard], [row]), decision, per_hour) for row, decision in pairs]
 
     @property
     def _sensitivity(self) -> np.float32:
         return np.float32(self.frontend.microphone.sensitivity_v_per_pa)
 
-    def _result(self, integral_v: NDArray[np.float32], decision: Decision, per_hour: float) -> Result:
-        streams = streams_of([self.scene], [integral_v])
+    def _result(self, streams: Sequence[Stream], decision: Decision, per_hour: float) -> Result:
         figures = evaluate(streams, (), decision, foreign_per_hour=self.foreign_per_hour)
         curve = operating_curve(streams, decision=decision, foreign_per_hour=self.foreign_per_hour)
         within = np.maximum.accumulate(curve.false_wakes_per_hour) <= per_hour

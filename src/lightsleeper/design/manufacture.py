@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ import joblib
 import numpy as np
 
 from lightsleeper.circuits import EFFECTS, Chip, Factory, Mismatch, TrimRange
-from lightsleeper.design.chip_test import ChipTest, Result
+from lightsleeper.design.chip_test import ChipTest
 from lightsleeper.design.material import gather
 from lightsleeper.design.measure import Design
 from lightsleeper.design.progress import Progress
-from lightsleeper.design.yield_figures import Rows, YieldSettings, yield_figures
+from lightsleeper.design.yield_figures import Judge, Row, Rows, YieldSettings, yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.learning import rows_for
 
 __all__ = ["digest_of", "effect_jobs", "measure_yield"]
 
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""As joblib delays it; it returns a name and rows."""
 DRIFT_YEARS = 10.0
 SUPPLY_SHARE = 0.1
 
@@ -34,7 +36,7 @@ class _Job:
         name: group of chips, or what the chips are.
         chips: untrimmed.
         temperatures_c: at which they are tested after calibration; none: they are not calibrated.
-        noise: which noise they hear.
+        noise: which noise they hear; 0 is that of the nominal stage.
     """
 
     name: str
@@ -42,22 +44,37 @@ class _Job:
     temperatures_c: tuple[float, ...] = ()
     noise: int = 0
 
-    def run(self, test: ChipTest, per_hour: float, factory: Factory | None = None) -> Rows:
+    def run(self, test: ChipTest, judge: Judge, factory: Factory | None = None) -> Rows:
         """A row a chip and condition; without a factory no chip is calibrated."""
-        rows = self._rows("before", self.chips, test, per_hour)
+        before = self._tested("before", self.chips, test, judge)
+        after: list[tuple[Row, Chip]] = []
         if factory:
             trimmed = factory.trim(self.chips)
             for temperature_c in self.temperatures_c:
                 there = [dataclasses.replace(chip, temperature_c=temperature_c) for chip in trimmed]
-                rows += self._rows("after", there, test, per_hour)
-        return rows
+                after += self._tested("after", there, test, judge)
+        doubtful = [(row, chip) for row, chip in (before if self.noise else after) if judge.near(row)]
+        for first in range(0, len(doubtful), len(self.chips)):
+            self._test_again(doubtful[first : first + len(self.chips)], test, judge)
+        return [row for row, _ in before + after]
 
-    def _rows(self, stage: str, chips: Sequence[Chip], test: ChipTest, per_hour: float) -> Rows:
-        results: Iterable[Result] = test.judge(chips, per_hour=per_hour, noise=self.noise)
-        return [
-            {"stage": stage, "row": row, "seed": chip.seed, "temperature_c": chip.temperature_c} | result.as_dict()
-            for row, (chip, result) in enumerate(zip(chips, results, strict=True))
-        ]
+    def _tested(self, stage: str, chips: Sequence[Chip], test: ChipTest, judge: Judge) -> list[tuple[Row, Chip]]:
+        results = test.judge(chips, per_hour=judge.per_hour, noise=self.noise)
+        made = []
+        for number, (chip, result) in enumerate(zip(chips, results, strict=True)):
+            row = {"stage": stage, "row": number, "seed": chip.seed, "temperature_c": chip.temperature_c, "tests": 1}
+            made.append((row | result.as_dict() | {"first": [result.hits, result.false_wakes]}, chip))
+        return made
+
+    def _test_again(self, doubtful: Sequence[tuple[Row, Chip]], test: ChipTest, judge: Judge) -> None:
+        """Add the other scenes to the rows of chips about which the first left doubt."""
+        rows, chips = zip(*doubtful, strict=True)
+        for scene in range(1, len(test.scenes)):
+            results = test.judge(chips, per_hour=judge.per_hour, scene=scene, noise=self.noise)
+            for row, result in zip(rows, results, strict=True):
+                row["tests"] += 1
+                row["hits"] += result.hits
+                row["false_wakes"] += result.false_wakes
 
 
 class _Store:
@@ -83,6 +100,15 @@ class _Store:
                 file.write(line + "\n")
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
+
+    def complete(self, calls: Mapping[str, Call], title: str, *, workers: int, progress: Progress) -> dict[str, Rows]:
+        """Rows of all by name; only what is missing is called."""
+        missing = [call for name, call in calls.items() if name not in self.done]
+        progress.begin(title, len(missing))
+        for name, rows in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(missing):
+            self.add(name, rows)
+            progress.advance()
+        return {name: self.done[name] for name in calls}
 
 
 def measure_yield(
@@ -111,6 +137,7 @@ def measure_yield(
         material,
         design.spec,
         test_s=settings.test_s,
+        retests=settings.retests,
         sequence_s=settings.sequence_s,
         seed=settings.seed,
     )
@@ -118,37 +145,37 @@ def measure_yield(
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
     nominal = Chip(temperature_c=here, effects=())
-    reference = _Job("nominal", (nominal,) * rows)
-    progress.begin("testing the nominal stage", 1)
-    if reference.name not in finished.done:
-        finished.add(reference.name, reference.run(test, np.inf))
-    per_hour = float(np.mean([row["false_wakes_per_hour"] for row in finished.done[reference.name]]))
-    jobs = [_Job("noise", reference.chips, noise=1)]
+
+    scenes = {f"nominal {scene}": joblib.delayed(_nominal)(test, scene, rows) for scene in range(len(test.scenes))}
+    heard = finished.complete(scenes, "testing the nominal stage", workers=workers, progress=progress)
+    judge = Judge(test, settings, list(heard.values()))
+    jobs = [_Job("noise", (nominal,) * rows, noise=1)]
     if settings.effects:
         jobs += effect_jobs(nominal, settings, rows=rows, supply_v=design.frontend.process.supply_v)
     groups = -(-settings.chips // rows)
     jobs += [_group(index, rows, settings, here) for index in range(groups)]
-    left = [job for job in jobs if job.name not in finished.done]
-    if left:
+    factory = None
+    if any(job.name not in finished.done for job in jobs):
         progress.begin("trimming: what the nominal stage hears", 0)
         factory = test.factory(TrimRange(bits=settings.bits), rows=rows)
-        progress.begin("testing chips", len(left))
-        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-        for name, part in parallel(joblib.delayed(_named)(job, test, per_hour, factory) for job in left):
-            finished.add(name, part)
-            progress.advance()
-    asked = {job.name: finished.done[job.name] for job in jobs}
-    return yield_figures(test, settings, finished.done[reference.name], asked)
+    calls = {job.name: joblib.delayed(_named)(job, test, judge, factory) for job in jobs}
+    done = finished.complete(calls, "testing chips", workers=workers, progress=progress)
+    return yield_figures(test, settings, judge, done)
 
 
-def _named(job: _Job, test: ChipTest, per_hour: float, factory: Factory) -> tuple[str, Rows]:
-    return job.name, job.run(test, per_hour, factory if job.temperatures_c else None)
+def _nominal(test: ChipTest, scene: int, rows: int) -> tuple[str, Rows]:
+    chips = (Chip(temperature_c=test.frontend.process.temperature_c, effects=()),) * rows
+    return f"nominal {scene}", [result.as_dict() for result in test.judge(chips, per_hour=np.inf, scene=scene)]
+
+
+def _named(job: _Job, test: ChipTest, judge: Judge, factory: Factory | None) -> tuple[str, Rows]:
+    return job.name, job.run(test, judge, factory if job.temperatures_c else None)
 
 
 def digest_of(design: Design, settings: YieldSettings) -> str:
-    """What a finished chip hangs on: all but how many there are and how they are judged."""
+    """What a finished chip hangs on: all but how many there are."""
     kept = dataclasses.asdict(settings)
-    for name in ("chips", "recall_points", "false_wake_points", "effects"):
+    for name in ("chips", "effects"):
         del kept[name]
     spread = dataclasses.asdict(Mismatch()) | dataclasses.asdict(TrimRange())
     text = json.dumps([design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread], sort_keys=True)

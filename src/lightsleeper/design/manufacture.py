@@ -145,7 +145,6 @@ def measure_yield(
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
     nominal = Chip(temperature_c=here, effects=())
-
     scenes = {f"nominal {scene}": joblib.delayed(_nominal)(test, scene, rows) for scene in range(len(test.scenes))}
     heard = finished.complete(scenes, "testing the nominal stage", workers=workers, progress=progress)
     judge = Judge(test, settings, list(heard.values()))

@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from lightsleeper.device import build_library
+from lightsleeper.device.tools import require
+from lightsleeper.errors import MissingToolError
 
 C_OF_TESTS = Path(__file__).parent / "c"
 STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
@@ -15,12 +17,22 @@ SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def compile_c(out: Path, *arguments: str | Path, compiler: str = "gcc") -> Path:
-    """Compile to `out`; skips where there is no such compiler."""
-    if shutil.which(compiler) is None:
-        pytest.skip(f"needs {compiler}")
-    done = subprocess.run([compiler, *arguments, "-o", out, "-lm"], capture_output=True, text=True, check=False)
+    """Compile to `out`; `MissingToolError` where there is no such compiler."""
+    done = subprocess.run(
+        [require(compiler), *arguments, "-o", out, "-lm"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return out
+
+
+@cache
+def sanitizing(compiler: str) -> str:
+    """Path of a compiler; `MissingToolError` where it or its sanitizers' library, a package of its own, is missing."""
+    command = [require(compiler), *SANITIZED, "-x", "c", "-", "-o", "/dev/null"]
+    done = subprocess.run(command, input="int main(void) { return 0; }", capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingToolError(f"{compiler} has no sanitizers: apt-get install its runtime (libclang-rt-VERSION-dev)")
+    return command[0]
 
 
 def tiny_library(folder: Path) -> Path:

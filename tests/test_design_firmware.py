@@ -11,11 +11,13 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from device_build import sanitizing
 from lightsleeper.cli import run
 from lightsleeper.design import Design, Spec, export_c
 from lightsleeper.design.firmware import FULL_SCALE_PA, network_of
 from lightsleeper.design.storage import save_design, write_json
 from lightsleeper.device import Rule, emit_log_mel
+from lightsleeper.device.tools import require
 from lightsleeper.errors import InputError
 from lightsleeper.learning import LogMel, SecondStage, initial_frontend, score_windows
 
@@ -84,7 +86,9 @@ def test_wave_is_decided_on_as_in_python(firmware: Path, wave: NDArray[np.float3
     assert sources == ["decide.c", "log_mel.c", "main.c", "second_stage.c"]
     for compiler in ("clang", "gcc"):
         checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-        subprocess.run([compiler, *FLAGS, *checks, *sources, "-o", "listen", "-lm"], cwd=firmware, check=True)
+        subprocess.run(
+            [sanitizing(compiler), *FLAGS, *checks, *sources, "-o", "listen", "-lm"], cwd=firmware, check=True
+        )
     done = subprocess.run(["./listen", "sound.wav"], cwd=firmware, capture_output=True, text=True, check=True)
     check(done.stdout, wave)
 
@@ -97,6 +101,8 @@ def test_emulated_core_decides_the_same(firmware: Path, wave: NDArray[np.float32
     run_by = re.search(r"qemu-system-arm .*? listen.elf", words)
     assert compile_by
     assert run_by
+    for command in (compile_by[0], run_by[0]):
+        require(command.split()[0])
     subprocess.run(compile_by[0], shell=True, cwd=firmware, check=True)
     done = subprocess.run(run_by[0], shell=True, cwd=firmware, capture_output=True, text=True, check=True, timeout=120)
     check(done.stdout + done.stderr, wave)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_build import C_OF_TESTS, SANITIZED, STRICT, compile_c
+from device_build import C_OF_TESTS, SANITIZED, STRICT, compile_c, sanitizing
 from lightsleeper.device import CheckpointStatus, SlotLayout, load_checkpoint, slot_parts, write_checkpoint_c
 from lightsleeper.errors import InputError
 
@@ -69,7 +69,7 @@ def test_power_fails_again_at_every_operation_after_each_restart(program: Path):
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_power_failures_under_sanitizers(tmp_path: Path, sources: Path, compiler: str):
-    sanitized = build_power_fail(tmp_path / "program", sources, *SANITIZED, compiler=compiler)
+    sanitized = build_power_fail(tmp_path / "program", sources, *SANITIZED, compiler=sanitizing(compiler))
     power_fail(sanitized, page=256, unit=16, every=10)
 
 

@@ -103,6 +103,8 @@ def test_counts_are_the_same_every_time_and_inference_is_less(tmp_path: Path) ->
 def test_a_program_too_large_for_its_memory_is_refused(tmp_path: Path) -> None:
     plan = plan_device(trial("mlp")[1], Rule())
     x, y = data_for("mlp", 2)
+    for program in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        device_tools.require(program)
     with pytest.raises(LightsleeperError, match="arm-none-eabi-gcc failed"):
         emulate(emit(plan, name="net"), TARGETS["m4f"], x, y, folder=tmp_path, ram_bytes=6 * KIB)
 
@@ -129,8 +131,7 @@ def test_samples_of_another_size_are_refused(tmp_path: Path) -> None:
 def test_a_missing_tool_is_named_with_its_package(
     missing: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    which = device_tools.shutil.which
-    monkeypatch.setattr(device_tools.shutil, "which", lambda name: None if name == missing else which(name))
+    monkeypatch.setattr(device_tools.shutil, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
     plan = plan_device(trial("mlp")[1], Rule())
     x, y = data_for("mlp", 1)
     with pytest.raises(MissingToolError, match=package):

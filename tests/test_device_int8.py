@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from device_build import sanitizing
 from device_trial import data_for, trial
 from lightsleeper.device import emit_int8, infer_quantized, quantize, read_network
 from lightsleeper.device.emulate import TARGETS, emulate_int8
 from lightsleeper.device.layers import Array
 from lightsleeper.device.networks import TrialNetwork, keyword_net, seeded, trial_data
 from lightsleeper.device.quantization import QuantizedNetwork, Scale, _multiplier
+from lightsleeper.device.tools import require
 from lightsleeper.errors import InputError
 
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -51,7 +53,7 @@ def test_c_is_the_reference_to_the_bit(name: str, compiler: str, tmp_path: Path)
     _, quantized, x = _network(name)
     x = np.concatenate([x, 50 * x[:50]])
     emit_int8(quantized, name="net").write(tmp_path)
-    subprocess.run([compiler, *FLAGS, "-shared", "-fPIC", "net.c", "-o", "net.so"], cwd=tmp_path, check=True)
+    subprocess.run([require(compiler), *FLAGS, "-shared", "-fPIC", "net.c", "-o", "net.so"], cwd=tmp_path, check=True)
     library = ctypes.CDLL(str(tmp_path / "net.so"))
     got = np.empty((len(x), quantized.network.outputs), np.float32)
     for sample, out in zip(x, got, strict=True):
@@ -93,7 +95,7 @@ int main(void)
         tmp_path / "fuzz.bin"
     )
     checks = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
-    subprocess.run(["gcc", *FLAGS, *checks, "main.c", "net.c", "-o", "fuzz"], cwd=tmp_path, check=True)
+    subprocess.run([sanitizing("gcc"), *FLAGS, *checks, "main.c", "net.c", "-o", "fuzz"], cwd=tmp_path, check=True)
     done = subprocess.run(["./fuzz"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "100", "")
 

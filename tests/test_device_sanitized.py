@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_build import sanitizing
 from device_trial import trial
 from lightsleeper.device import Plan, Rule, emit, plan_device
 from lightsleeper.device.networks import NETWORKS
 from lightsleeper.device.plan import device_plans
-from lightsleeper.device.tools import require
 
 FUZZ = """
 #include "net.h"
@@ -94,7 +94,7 @@ def _check(name: str, plan: Plan, compiler: str, tmp_path: Path) -> None:
     target = "target" if network.loss == "mse" else "label"
     (tmp_path / "fuzz.c").write_text(FUZZ.replace("(s, x, TARGET)", f"(s, x, {target})"))
     checks = "-fsanitize=address,undefined,float-cast-overflow"
-    command = [require(compiler), *FLAGS, checks, "fuzz.c", *files, "-o", "fuzz", "-lm"]
+    command = [sanitizing(compiler), *FLAGS, checks, "fuzz.c", *files, "-o", "fuzz", "-lm"]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run(["./fuzz"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

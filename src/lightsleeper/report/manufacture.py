@@ -34,7 +34,7 @@ def yield_lines(figures: Figures) -> list[tuple[str, list[tuple[str, ...]]]]:
     conditions = figures["conditions"]
     title = (
         f"nominal recall {nominal['recall']:.3f} at {nominal['false_wakes_per_100_foreign']:.1f} false wakes of 100; "
-        f"{conditions['wake_events']} wake events, {conditions['foreign_sounds']} foreign sounds"
+        f"{conditions['wake_events']} wake events, {conditions['foreign_sounds']} foreign sounds a test"
     )
     lines = [
         _line("nominal, another noise", figures["noise_alone"]),

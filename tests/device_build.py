@@ -31,7 +31,9 @@ def sanitizing(compiler: str) -> str:
     command = [require(compiler), *SANITIZED, "-x", "c", "-", "-o", "/dev/null"]
     done = subprocess.run(command, input="int main(void) { return 0; }", capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MissingToolError(f"{compiler} has no sanitizers: apt-get install its runtime (libclang-rt-VERSION-dev)")
+        raise MissingToolError(
+            f"{compiler} has no sanitizers: apt-get install its runtime (of clang: libclang-rt-VERSION-dev)"
+        )
     return command[0]
 
 

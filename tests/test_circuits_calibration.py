@@ -102,6 +102,13 @@ def _nominal_v() -> float:
     return FRONTEND.comparator.threshold_v
 
 
+def test_biases_do_not_follow_what_is_behind_a_neuron() -> None:
+    """Offsets of the outputs and tail currents are drawn as well; only those of the inputs are to be set right."""
+    for chip in _calibrated([Chip(seed=seed, effects=("neurons",)) for seed in range(6)]):
+        left_v = build(FRONTEND, chip).frontend.network.hidden_bias_v - FRONTEND.network.hidden_bias_v
+        assert np.abs(left_v).max() <= 0.6 * TrimRange().step("neuron_v")
+
+
 def test_successive_approximation_finds_the_nearest_code_and_stops_at_the_reach() -> None:
     """One neuron's bias is what is measured; wanted are values between and beyond the codes of three bits."""
     trim_range = TrimRange(bits=3, neuron_v=0.04)

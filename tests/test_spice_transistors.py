@@ -103,15 +103,19 @@ def test_loud_waveforms_of_an_identified_band_follow_its_transistors(kind: OtaKi
     excerpt = loudest_excerpt(noise, RATE_HZ, duration_s=0.02)
     band = transistor_band(frontend, 1, kind)
     rows, overlays, naive = compare_levels(frontend, band, excerpt, [-20.0, 0.0])
-    assert [row.analysis for row in rows] == ["transient -20 dB", "transient +0 dB"]
+    assert [row.analysis for row in rows] == ["transient -20 dB"] * 2 + ["transient +0 dB"] * 2
     assert all(row.passed for row in rows)
-    assert max(row.error for row in rows) < 3.0
+    identified, simulator = (rows[start::2] for start in (0, 1))
+    assert max(row.error for row in identified) < 3.0
+    assert [row.block for row in simulator] == [f"{band.name}, simulator"] * 2
+    assert simulator[0].error < 2.0
+    assert simulator[0].limit == 5.0
     for level in ("-20 dB", "+0 dB"):
         name = f"{band.name}, {level}, naive"
-        error = next(row.error for row in rows if row.analysis.endswith(level))
+        error = next(row.error for row in identified if row.analysis.endswith(level))
         assert naive[name] > 15.0
         assert naive[f"{name}, offset removed"] > 2.0 * error
-    assert set(overlays[0].curves) == {"transistors", "identified", "naive"}
+    assert set(overlays[0].curves) == {"transistors", "identified", "simulator", "naive"}
 
 
 def test_an_identified_model_with_wrong_parameters_does_not_pass() -> None:

@@ -29,6 +29,7 @@ from lightsleeper.circuits.ota import Ota
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ
 from lightsleeper.circuits.ratio import LogRatio
 from lightsleeper.circuits.stream import FrontEndStream
+from lightsleeper.circuits.systematic import FilterErrors
 from lightsleeper.circuits.tanh_neuron import Neuron
 from lightsleeper.circuits.trim import Trim, TrimRange
 
@@ -48,6 +49,7 @@ __all__ = [
     "EnvelopeDetectors",
     "Factory",
     "FilterBank",
+    "FilterErrors",
     "FrontEnd",
     "FrontEndStream",
     "GainControlledStream",

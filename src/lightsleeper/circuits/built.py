@@ -132,6 +132,7 @@ class _Builder:
         draw, trim, warmth = self.draw, self.trim, self.warmth
         bands, neurons = self.frontend.bank.bands, self.frontend.network.neurons
         inputs = 3 * bands
+        ratios, filter_offset_v = self._filters()
         blocks = dataclasses.replace(
             self.frontend,
             process=self.process,
@@ -143,8 +144,8 @@ class _Builder:
         )
         return Built(
             frontend=blocks,
-            ratios=self._ratios(),
-            filter_offset_v=draw.offsets("filter_offsets", "filters", (4, bands)),
+            ratios=ratios,
+            filter_offset_v=filter_offset_v,
             detector_offset_v=draw.offsets("detectors", "rectifiers", (bands,)) + trim.value("detector_v"),
             envelope_offset_v=draw.offsets("detectors", "followers", (inputs,)) + trim.value("envelope_v"),
             knee_v=self.frontend.compressor.knee_v * warmth * draw.currents("logarithms", "knees", (inputs,)),
@@ -155,12 +156,18 @@ class _Builder:
             integrator_offset_v=float(draw.offsets("comparator", "integrator", ())),
         )
 
-    def _ratios(self) -> Float64:
+    def _filters(self) -> tuple[Float64, Float64]:
+        """Ratios and input offsets of Gin, Gd, G1, G2."""
         bank = self.frontend.bank
         at_output, inside = self.draw.capacitors("capacitors", "filters", (2, bank.bands), bank.capacitance_f)
         over = np.stack([at_output, at_output, at_output, inside])
         mismatch = self.draw.currents("filters", "filters", (4, bank.bands))
-        return np.asarray(self.speed * mismatch / over * self.trim.ratios())
+        ratios = self.speed * mismatch / over * self.trim.ratios()
+        offset_v = self.draw.offsets("filter_offsets", "filters", (4, bank.bands))
+        if self.chip.systematic is None:
+            return ratios, offset_v
+        more_ratios, more_v = self.chip.systematic.arrays(bank.bands)
+        return ratios * more_ratios, offset_v + more_v
 
     def _amplifier(self) -> Amplifier:
         amplifier, draw = self.frontend.amplifier, self.draw

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lightsleeper.circuits.mismatch import EFFECTS, Mismatch, check_range
+from lightsleeper.circuits.systematic import FilterErrors
 from lightsleeper.circuits.trim import Trim
 from lightsleeper.errors import InputError
 
@@ -29,6 +30,7 @@ class Chip:
             reference, 2.11).
         weight_law: "charge": a weight is a difference of charges, w = exp(kappa dQ / (C UT)), and becomes w^(T0/T)
             (2.7); "ratio": it is a ratio of device sizes and stays.
+        systematic: errors of the filters that all chips share; None: they follow their equations.
         trim: what calibration has set; None is untrimmed.
     """
 
@@ -40,6 +42,7 @@ class Chip:
     mismatch: Mismatch = field(default_factory=Mismatch)
     bias_law: Literal["ptat", "constant"] = "ptat"
     weight_law: Literal["charge", "ratio"] = "charge"
+    systematic: FilterErrors | None = None
     trim: Trim | None = None
 
     def __post_init__(self) -> None:

@@ -54,8 +54,7 @@ class _Job:
                 there = [dataclasses.replace(chip, temperature_c=temperature_c) for chip in trimmed]
                 after += self._tested("after", there, test, judge)
         doubtful = [(row, chip) for row, chip in (before if self.noise else after) if judge.near(row)]
-        for first in range(0, len(doubtful), len(self.chips)):
-            self._test_again(doubtful[first : first + len(self.chips)], test, judge)
+        self._test_again(doubtful, test, judge)
         return [row for row, _ in before + after]
 
     def _tested(self, stage: str, chips: Sequence[Chip], test: ChipTest, judge: Judge) -> list[tuple[Row, Chip]]:
@@ -68,9 +67,10 @@ class _Job:
 
     def _test_again(self, doubtful: Sequence[tuple[Row, Chip]], test: ChipTest, judge: Judge) -> None:
         """Add the other scenes to the rows of chips about which the first left doubt."""
-        rows, chips = zip(*doubtful, strict=True)
-        for scene in range(1, len(test.scenes)):
-            results = test.judge(chips, per_hour=judge.per_hour, scene=scene, noise=self.noise)
+        again = [(row, chip, scene) for scene in range(1, len(test.scenes)) for row, chip in doubtful]
+        for first in range(0, len(again), len(self.chips)):
+            rows, chips, scenes = zip(*again[first : first + len(self.chips)], strict=True)
+            results = test.judge(chips, per_hour=judge.per_hour, scenes=scenes, noise=self.noise)
             for row, result in zip(rows, results, strict=True):
                 row["tests"] += 1
                 row["hits"] += result.hits
@@ -164,7 +164,8 @@ def measure_yield(
 
 def _nominal(test: ChipTest, scene: int, rows: int) -> tuple[str, Rows]:
     chips = (Chip(temperature_c=test.frontend.process.temperature_c, effects=()),) * rows
-    return f"nominal {scene}", [result.as_dict() for result in test.judge(chips, per_hour=np.inf, scene=scene)]
+    results = test.judge(chips, per_hour=np.inf, scenes=[scene] * rows)
+    return f"nominal {scene}", [result.as_dict() for result in results]
 
 
 def _named(job: _Job, test: ChipTest, judge: Judge, factory: Factory | None) -> tuple[str, Rows]:

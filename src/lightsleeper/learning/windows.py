@@ -30,7 +30,8 @@ TRAINING_RATE_HZ = 125.0
 memory. Neurons and integrator are the same circuit, only stepped more coarsely; thresholds and figures are never taken
 from it."""
 MOST_ROWS = 16
-CHUNK_S = 30.0
+CHUNK_S = 1.0
+"""Simulated at once: what sixteen sounds make of it stays in the cache."""
 LEAD_S = 1.0
 """Time before the onset that a window shows: the neurons' memory must settle."""
 LISTEN_S = 6.0
@@ -218,7 +219,7 @@ def _by_groups(
 
 
 def _chunks(frontend: FrontEnd, scenes: Sequence[Scene]) -> Iterator[NDArray[np.float32]]:
-    """Microphone voltages of scenes side by side, (scenes, samples), half a minute at a time."""
+    """Microphone voltages of scenes side by side, (scenes, samples), a second at a time."""
     sensitivity = np.float32(frontend.microphone.sensitivity_v_per_pa)
     step = round(CHUNK_S * scenes[0].rate_hz)
     for start in range(0, scenes[0].pressure_pa.size, step):

@@ -3,6 +3,7 @@
 from lightsleeper.circuits.spice.comparison import Overlay, Row, Verification
 from lightsleeper.circuits.spice.engine import SpiceError, engine_version, run_ngspice
 from lightsleeper.circuits.spice.export import write_netlist
+from lightsleeper.circuits.spice.filter_errors import identify_filters
 from lightsleeper.circuits.spice.identification import OtaParameters, identify_ota
 from lightsleeper.circuits.spice.raw_file import Plot, read_raw
 from lightsleeper.circuits.spice.transistors import OtaKind
@@ -18,6 +19,7 @@ __all__ = [
     "SpiceError",
     "Verification",
     "engine_version",
+    "identify_filters",
     "identify_ota",
     "read_raw",
     "run_ngspice",

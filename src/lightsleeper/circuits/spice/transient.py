@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.frontend import FrontEnd
 from lightsleeper.circuits.rates import CONTROL_RATE_HZ, output_instant, substeps_for
 from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, means_between, nrmse_percent
@@ -78,10 +79,12 @@ def simulate_band(frontend: FrontEnd, number: int, source_text: str, duration_s:
     return waves(plot, dict(zip(("amplified", "band", *ENVELOPES), names, strict=True)))
 
 
-def simulate_settled(frontend: FrontEnd, microphone_v: Floats, rate_hz: float) -> dict[str, NDArray[np.float32]]:
+def simulate_settled(
+    frontend: FrontEnd, microphone_v: Floats, rate_hz: float, *, chip: Chip | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Nets as from `FrontEnd.simulate`, but of a stage that has settled in silence before the recording begins."""
     volts = microphone_v.astype(np.float32)
-    stream = FrontEndStream(frontend, rows=1, rate_hz=rate_hz)
+    stream = FrontEndStream(frontend, rows=1, rate_hz=rate_hz, chips=None if chip is None else [chip])
     for _ in range(SILENT_SECONDS):
         stream.trace(np.zeros((1, round(rate_hz)), np.float32))
     nets = {name: values[0] if values.ndim > 1 else values for name, values in stream.trace(volts[None]).items()}

@@ -1,4 +1,4 @@
-"""Transistor level: band-passes of BSIM4 transistors against the behavioural model, as designed and as identified."""
+"""Transistor level: band-passes of BSIM4 transistors against the behavioural model and the simulator, as identified."""
 
 import dataclasses
 import math
@@ -8,19 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsleeper.circuits.chip import Chip
 from lightsleeper.circuits.frontend import FrontEnd
+from lightsleeper.circuits.rates import input_delay_s, oversampling_for
 from lightsleeper.circuits.spice.comparison import Overlay, Row, around_peak, nrmse_percent
 from lightsleeper.circuits.spice.engine import run_ngspice
 from lightsleeper.circuits.spice.excerpt import SOURCE, Excerpt
-from lightsleeper.circuits.spice.identification import IDENTIFIED_OTA, identified_band_pass, identify_ota
+from lightsleeper.circuits.spice.filter_errors import IdentifiedBand, filter_errors, identify_band
+from lightsleeper.circuits.spice.identification import IDENTIFIED_OTA, identified_band_pass
 from lightsleeper.circuits.spice.netlist import OPTIONS, amplifier, circuit, preamble
-from lightsleeper.circuits.spice.transient import BandWaves, band_name, step_s
+from lightsleeper.circuits.spice.transient import BandWaves, band_name, filter_times_s, simulate_settled, step_s
 from lightsleeper.circuits.spice.transistors import OtaKind, band_bias, transistor_band_pass, transistor_preamble
 
 __all__ = ["TransistorBand", "compare_levels", "small_signal_rows", "transistor_band"]
 
 Floats = NDArray[np.float64]
 LIMIT_PERCENT = 5.0
+CLIPPING_LIMIT_PERCENT = 15.0
+"""Of the simulator at clipping, where it saturates at the nominal linear range."""
+CLIPPING_DB = -10.0
+"""From this level on."""
 AC_LIMIT_DB = 0.4
 """5 % of magnitude."""
 NOISE_LIMIT_PERCENT = 15.0
@@ -31,11 +38,12 @@ SAVED = ".save v(output) v(common)"
 
 @dataclass(frozen=True)
 class TransistorBand:
-    """The three netlists of one band, each from `amplified` to `output` around `common`, without source or analysis."""
+    """One band, identified, and three netlists of it from `amplified` to `output` around `common`, without source."""
 
     name: str
     number: int
     kind: OtaKind
+    found: IdentifiedBand
     transistors: str
     identified: str
     naive: str
@@ -46,8 +54,7 @@ def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> Transisto
     bank, process = frontend.bank, frontend.process
     bias = band_bias(bank, process, number, kind)
     center_hz = bank.center_hz[number - 1]
-    coupling = identify_ota(kind, bias.coupling_a, process, frequency_hz=center_hz)
-    damping = identify_ota(kind, bias.damping_a, process, frequency_hz=center_hz)
+    found = identify_band(frontend, number - 1, kind)
     # The behavioural amplifier is referred to ground, the transistors to the common level.
     drive = [*amplifier(frontend, noise=False), "E_input input common amplified 0 1"]
     naive = (
@@ -58,6 +65,7 @@ def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> Transisto
         name=f"{kind.value.replace('_', '-')} band-pass, {band_name(frontend, number)}",
         number=number,
         kind=kind,
+        found=found,
         transistors="\n".join(
             [
                 transistor_preamble(kind, process),
@@ -72,7 +80,7 @@ def transistor_band(frontend: FrontEnd, number: int, kind: OtaKind) -> Transisto
                 "V_common common 0 0",
                 IDENTIFIED_OTA,
                 *drive,
-                *identified_band_pass(coupling, damping, bank.capacitance_f),
+                *identified_band_pass(found.coupling, found.damping, bank.capacitance_f),
             ]
         ),
         naive="\n".join([preamble(frontend, noise=False), "V_common common 0 0", *amplifier(frontend), naive]),
@@ -118,8 +126,13 @@ def _noise_v(found: TransistorBand) -> float:
 
 def _formula_noise_v(frontend: FrontEnd, found: TransistorBand) -> float:
     """2 gamma kT/C (1 + Q) as V rms, with the noise of the transistors that this transconductor has."""
-    bank = dataclasses.replace(frontend.bank, linearisation=found.kind.widening)
+    bank = _as_made(frontend, found.kind).bank
     return float(bank.output_noise_v(frontend.process)[found.number - 1] * math.sqrt(found.kind.noise_sources / 4.0))
+
+
+def _as_made(frontend: FrontEnd, kind: OtaKind) -> FrontEnd:
+    """The stage with the linear range of its transconductors."""
+    return dataclasses.replace(frontend, bank=dataclasses.replace(frontend.bank, linearisation=kind.widening))
 
 
 def compare_levels(
@@ -128,31 +141,48 @@ def compare_levels(
     """Transients of one band at several levels.
 
     Returns:
-        Rows of the identified model, an overlay per level, and per level the error of the model as designed, in
-        percent: "naive" with the transistors' offset, "naive, offset removed" without.
+        Rows of the identified model and of the simulator, an overlay per level, and per level the error of the model as
+        designed, in percent: "naive" with the transistors' offset, "naive, offset removed" without.
     """
     rows, overlays, naive_percent = [], [], {}
     netlists = (found.transistors, found.identified, found.naive)
     for level_db in levels_db:
         text = excerpt.source_text(frontend.amplifier, level_db)
         runs = [_transient(frontend, found, elements, text, excerpt) for elements in netlists]
+        simulated = _simulated(frontend, found, level_db, excerpt)
         reference = runs[0]
         time_s = np.linspace(0.0, excerpt.duration_s, 20_000)
         reference_v = reference.at("output", time_s)
         rest_v = float(reference_v[0])
-        identified_v, naive_v = (run.at("output", time_s) for run in runs[1:])
+        identified_v, naive_v, simulated_v = (run.at("output", time_s) for run in (*runs[1:], simulated))
         error = nrmse_percent(identified_v, reference_v, rest=rest_v)
-        rows.append(Row(found.name, LEVEL, f"transient {level_db:+g} dB", error, LIMIT_PERCENT, "%"))
+        analysis = f"transient {level_db:+g} dB"
+        rows.append(Row(found.name, LEVEL, analysis, error, LIMIT_PERCENT, "%"))
+        at_steps_v = reference.at("output", simulated.time_s)
+        simulator_error = nrmse_percent(simulated.nets["output"], at_steps_v, rest=rest_v)
+        limit = LIMIT_PERCENT if level_db < CLIPPING_DB else CLIPPING_LIMIT_PERCENT
+        rows.append(Row(f"{found.name}, simulator", LEVEL, analysis, simulator_error, limit, "%"))
         name = f"{found.name}, {level_db:+g} dB"
         naive_percent[f"{name}, naive"] = nrmse_percent(naive_v, reference_v, rest=rest_v)
         naive_percent[f"{name}, naive, offset removed"] = nrmse_percent(naive_v + rest_v, reference_v, rest=rest_v)
-        curves = {
-            label: (time_s, values)
-            for label, values in (("transistors", reference_v), ("identified", identified_v), ("naive", naive_v))
-        }
+        drawn = {"transistors": reference_v, "identified": identified_v, "simulator": simulated_v, "naive": naive_v}
+        curves = {label: (time_s, values) for label, values in drawn.items()}
         curves = around_peak(curves, frontend.bank.center_hz[found.number - 1])
         overlays.append(Overlay(f"{name} of clipping: {error:.2f} % identified", "Time (s)", "V", curves))
     return rows, overlays, naive_percent
+
+
+def _simulated(frontend: FrontEnd, found: TransistorBand, level_db: float, excerpt: Excerpt) -> BandWaves:
+    """The band in the simulator with the errors of its transistors; its known delay and that of its input removed."""
+    stage = _as_made(frontend, found.kind)
+    errors = filter_errors(frontend, {found.number - 1: found.found})
+    chip = Chip(temperature_c=stage.process.temperature_c, effects=(), systematic=errors)
+    microphone_v = excerpt.microphone_v(stage.amplifier, level_db)
+    nets = simulate_settled(stage, microphone_v, excerpt.rate_hz, chip=chip)
+    delay_s = input_delay_s(excerpt.rate_hz, oversampling_for(excerpt.rate_hz, max(stage.bank.center_hz)))
+    band = found.number - 1
+    time_s = filter_times_s(stage, nets, delay_s - found.found.damping.lag_s)[band]
+    return BandWaves(time_s, {"output": nets["filter"][band].astype(np.float64)})
 
 
 def _transient(frontend: FrontEnd, found: TransistorBand, elements: str, text: str, excerpt: Excerpt) -> BandWaves:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 
 from design_run import TinyRun, tiny_material, tiny_run
 from example_frontend import make_frontend
-from lightsleeper.circuits import EFFECTS, Chip, TrimRange
+from lightsleeper.circuits import EFFECTS, Chip, FilterErrors, TrimRange
+from lightsleeper.circuits.spice import OtaKind, identify_filters
 from lightsleeper.cli import run
-from lightsleeper.design import YieldSettings, load_design
+from lightsleeper.design import Silent, YieldSettings, load_design, measure_yield
 from lightsleeper.design.chip_test import ChipTest
 from lightsleeper.design.manufacture import digest_of, effect_jobs
 from lightsleeper.design.yield_figures import Judge, yield_figures
@@ -162,6 +164,13 @@ def test_effects_are_measured_one_at_a_time_on_untrimmed_chips() -> None:
         assert one.seed != other.seed
     assert [chip.supply_v for chip in jobs["effect supply"].chips] == pytest.approx([1.62, 1.98])
     assert all(not jobs[f"effect temperature {t} C"].chips[0].effects for t in (-20, 60))
+    errors = FilterErrors(ratios=((1.1,),) * 4, offset_v=((0.0,),) * 4)
+    more = {job.name: job for job in effect_jobs(nominal, SETTINGS, rows=2, supply_v=1.8, systematic=errors)}
+    assert set(more) - set(jobs) == {"effect transistors"}
+    assert (
+        more["effect transistors"].chips == (dataclasses.replace(nominal, systematic=errors, weight_law="charge"),) * 2
+    )
+    assert all(chip.systematic is None for name in jobs for chip in more[name].chips)
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +240,28 @@ def test_the_verb_prints_the_contract_and_goes_on_where_it_stood(
 
 
 @pytest.mark.slow
+def test_chips_of_transistors_are_other_chips(tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = load_design(tiny.folder)
+    tried: list[Chip] = []
+    judged = ChipTest.judge
+
+    def watched(test: ChipTest, chips: Sequence[Chip], **how: Any) -> Any:
+        tried.extend(chips)
+        return judged(test, chips, **how)
+
+    monkeypatch.setattr(ChipTest, "judge", watched)
+    settings = YieldSettings(
+        chips=1, temperatures_c=(60.0,), test_s=60.0, sequence_s=120.0, retests=0, effects=False, transistors=True
+    )
+    figures = measure_yield(design, settings, store=tmp_path / "yield.jsonl", workers=1, progress=Silent())
+    assert figures["conditions"]["transistors"] is True
+    errors = identify_filters(design.frontend, OtaKind.FIVE_TRANSISTOR)
+    by_seed = {chip.seed: chip.systematic for chip in tried if chip.effects}
+    assert by_seed == dict.fromkeys(range(16), errors)
+    assert all(chip.systematic is None for chip in tried if not chip.effects)
+
+
+@pytest.mark.slow
 def test_finished_chips_are_those_of_a_design_and_its_settings(tiny: TinyRun) -> None:
     design = load_design(tiny.folder)
     plain = digest_of(design, SETTINGS)
@@ -247,6 +278,8 @@ def test_finished_chips_are_those_of_a_design_and_its_settings(tiny: TinyRun) ->
     )
     for values in others:
         assert digest_of(design, dataclasses.replace(SETTINGS, **values)) != plain
+    one, two = (FilterErrors(ratios=((1.0,),) * 4, offset_v=((value,),) * 4) for value in (0.0, 1e-3))
+    assert len({plain, digest_of(design, SETTINGS, one), digest_of(design, SETTINGS, two)}) == 3
     louder = dataclasses.replace(design.frontend.amplifier, gain=201.0)
     other = dataclasses.replace(design, frontend=dataclasses.replace(design.frontend, amplifier=louder))
     assert digest_of(other, SETTINGS) != plain

@@ -25,6 +25,9 @@ def manufacture(
     chips: Annotated[int, typer.Option(min=1, help="Chips to make, rounded up to groups of 16.")] = 96,
     temperatures: Annotated[str, typer.Option(help="At which each is tested, C; --temperatures=-20,60.")] = "-20,27,60",
     weights: Annotated[Weights, typer.Option(help="Charges on floating gates, or ratios of devices.")] = Weights.CHARGE,
+    transistors: Annotated[
+        bool, typer.Option("--transistors", help="Filters with the errors of their transistors.")
+    ] = False,
     bits: Annotated[int, typer.Option(min=1, max=12, help="Of every trim.")] = 6,
     years: Annotated[float, typer.Option(min=0, max=25, help="Age of the chips when tested.")] = 0.0,
     minutes: Annotated[float, typer.Option(min=1, max=600, help="Length of a test.")] = 15.0,
@@ -45,6 +48,7 @@ def manufacture(
         chips=chips,
         temperatures_c=_temperatures(temperatures),
         weight_law=weights.value,
+        transistors=transistors,
         bits=bits,
         years=years,
         test_s=60.0 * minutes,

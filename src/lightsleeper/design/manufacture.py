@@ -11,7 +11,8 @@ from typing import Any
 import joblib
 import numpy as np
 
-from lightsleeper.circuits import EFFECTS, Chip, Factory, Mismatch, TrimRange
+from lightsleeper.circuits import EFFECTS, Chip, Factory, FilterErrors, Mismatch, TrimRange
+from lightsleeper.circuits.spice import OtaKind, identify_filters
 from lightsleeper.design.chip_test import ChipTest
 from lightsleeper.design.material import gather
 from lightsleeper.design.measure import Design
@@ -130,6 +131,7 @@ def measure_yield(
         temperatures), `effects` (name -> loss of recall of chips with this effect alone, before calibration), and
         beside them what stands in docs/yield.md.
     """
+    systematic = identify_filters(design.frontend, OtaKind.FIVE_TRANSISTOR) if settings.transistors else None
     material = gather(design.spec, progress)
     progress.begin("mixing the test", 0)
     test = ChipTest.of(
@@ -141,7 +143,7 @@ def measure_yield(
         sequence_s=settings.sequence_s,
         seed=settings.seed,
     )
-    finished = _Store(store, digest_of(design, settings))
+    finished = _Store(store, digest_of(design, settings, systematic))
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
     nominal = Chip(temperature_c=here, effects=())
@@ -150,9 +152,13 @@ def measure_yield(
     judge = Judge(test, settings, list(heard.values()))
     jobs = [_Job("noise", (nominal,) * rows, noise=1)]
     if settings.effects:
-        jobs += effect_jobs(nominal, settings, rows=rows, supply_v=design.frontend.process.supply_v)
+        supply_v = design.frontend.process.supply_v
+        jobs += effect_jobs(nominal, settings, rows=rows, supply_v=supply_v, systematic=systematic)
     groups = -(-settings.chips // rows)
-    jobs += [_group(index, rows, settings, here) for index in range(groups)]
+    made = dataclasses.replace(
+        nominal, effects=EFFECTS, systematic=systematic, weight_law=settings.weight_law, years=settings.years
+    )
+    jobs += [_group(index, rows, settings, made) for index in range(groups)]
     factory = None
     if any(job.name not in finished.done for job in jobs):
         progress.begin("trimming: what the nominal stage hears", 0)
@@ -172,25 +178,27 @@ def _named(job: _Job, test: ChipTest, judge: Judge, factory: Factory | None) -> 
     return job.name, job.run(test, judge, factory if job.temperatures_c else None)
 
 
-def digest_of(design: Design, settings: YieldSettings) -> str:
-    """What a finished chip hangs on: all but how many there are."""
+def digest_of(design: Design, settings: YieldSettings, systematic: FilterErrors | None = None) -> str:
+    """What a finished chip hangs on: all but how many there are; the transistors by the errors that they make."""
     kept = dataclasses.asdict(settings)
-    for name in ("chips", "effects"):
+    for name in ("chips", "effects", "transistors"):
         del kept[name]
     spread = dataclasses.asdict(Mismatch()) | dataclasses.asdict(TrimRange())
-    text = json.dumps([design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread], sort_keys=True)
+    common = [dataclasses.asdict(systematic)] if systematic else []
+    parts = [design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread, *common]
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _group(index: int, rows: int, settings: YieldSettings, here: float) -> _Job:
+def _group(index: int, rows: int, settings: YieldSettings, chip: Chip) -> _Job:
     first = 1_000_000 * settings.seed + index * rows
-    seeds = range(first, first + rows)
-    law, years = settings.weight_law, settings.years
-    chips = tuple(Chip(seed=seed, temperature_c=here, weight_law=law, years=years) for seed in seeds)
+    chips = tuple(dataclasses.replace(chip, seed=seed) for seed in range(first, first + rows))
     return _Job(f"chips {index}", chips, settings.temperatures_c)
 
 
-def effect_jobs(nominal: Chip, settings: YieldSettings, *, rows: int, supply_v: float) -> list[_Job]:
+def effect_jobs(
+    nominal: Chip, settings: YieldSettings, *, rows: int, supply_v: float, systematic: FilterErrors | None = None
+) -> list[_Job]:
     """Each effect alone, on `rows` chips that are not calibrated; `supply_v` is the nominal supply."""
     nominal = dataclasses.replace(nominal, weight_law=settings.weight_law)
     shares = (1.0 - SUPPLY_SHARE, 1.0 + SUPPLY_SHARE)
@@ -203,6 +211,8 @@ def effect_jobs(nominal: Chip, settings: YieldSettings, *, rows: int, supply_v: 
         if temperature_c != nominal.temperature_c:
             chips = (dataclasses.replace(nominal, temperature_c=temperature_c),) * rows
             jobs.append(_Job(f"effect temperature {temperature_c:g} C", chips))
+    if systematic:
+        jobs.append(_Job("effect transistors", (dataclasses.replace(nominal, systematic=systematic),) * rows))
     for effect in EFFECTS:
         years = DRIFT_YEARS if effect == "drift" else 0.0
         seeds = range(1_000_000 * settings.seed, 1_000_000 * settings.seed + rows)

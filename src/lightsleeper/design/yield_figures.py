@@ -36,6 +36,8 @@ class YieldSettings:
         chips: how many are made; rounded up to whole groups of those that are simulated side by side.
         temperatures_c: at which each trimmed chip is tested, -40 to 125 C.
         weight_law: how weights are stored, see `Chip`.
+        transistors: whether all chips have in common what five-transistor transconductors make of the filters, which
+            ngspice identifies.
         bits: of every trim.
         years: age at the test; trims are set when the chip is new.
         test_s: length of a test, s.
@@ -50,6 +52,7 @@ class YieldSettings:
     chips: int = 96
     temperatures_c: tuple[float, ...] = (-20.0, 27.0, 60.0)
     weight_law: Literal["charge", "ratio"] = "charge"
+    transistors: bool = False
     bits: int = 6
     years: float = 0.0
     test_s: float = 900.0

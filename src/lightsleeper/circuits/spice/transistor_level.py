@@ -32,6 +32,8 @@ AC_LIMIT_DB = 0.4
 """5 % of magnitude."""
 NOISE_LIMIT_PERCENT = 15.0
 """Against 2 gamma kT/C (1 + Q), which takes kappa for 0.7 and all devices for long: a check of gamma."""
+POINTS_PER_PERIOD = 100.0
+"""All netlists take the same steps, and transistors take long."""
 LEVEL = "transistor"
 SAVED = ".save v(output) v(common)"
 
@@ -186,7 +188,7 @@ def _simulated(frontend: FrontEnd, found: TransistorBand, level_db: float, excer
 
 
 def _transient(frontend: FrontEnd, found: TransistorBand, elements: str, text: str, excerpt: Excerpt) -> BandWaves:
-    step = step_s(frontend.bank.center_hz[found.number - 1])
+    step = step_s(frontend.bank.center_hz[found.number - 1], points_per_period=POINTS_PER_PERIOD)
     analysis = f".tran {step:.6g} {excerpt.duration_s:.9g} 0 {step:.6g}"
     (plot,) = run_ngspice(circuit(found.name, elements, SOURCE, analysis, SAVED), files={"microphone.txt": text})
     return BandWaves(plot.real("time"), {"output": plot.real("v(output)") - plot.real("v(common)")})

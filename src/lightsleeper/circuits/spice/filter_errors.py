@@ -95,8 +95,9 @@ class IdentifiedBand:
 def identify_filters(frontend: FrontEnd, kind: OtaKind) -> FilterErrors:
     """Errors of all band-passes made of one kind of transconductor, for `Chip`; two runs of ngspice a band.
 
-    Centre frequency, Q, gain and offset are those of the transistors at small signals. What saturates is taken to do
-    so at the nominal linear range, and the delay of the input transconductor (a microsecond) is left out.
+    Centre frequency, Q, gain and offset are those of the transistors at small signals. Left out: that the transistors
+    saturate a few percent later than the nominal linear range says, and the mirror of the input transconductor, which
+    delays by microseconds and weakens sound far above a low band.
 
     Args:
         frontend: the stage; a wide-range transconductor wants its widening as the bank's `linearisation`.
@@ -116,7 +117,7 @@ def filter_errors(frontend: FrontEnd, found: Mapping[int, IdentifiedBand]) -> Fi
     for band, each in found.items():
         ratios[:, band] = each.ratios(bank.center_hz[band], bank.q[band])
         offset_v[:, band] = each.offsets_v()
-    return FilterErrors(*(tuple(map(tuple, values.tolist())) for values in (ratios, offset_v)))
+    return FilterErrors(ratios=tuple(map(tuple, ratios.tolist())), offset_v=tuple(map(tuple, offset_v.tolist())))
 
 
 def identify_band(frontend: FrontEnd, band: int, kind: OtaKind) -> IdentifiedBand:

@@ -20,6 +20,7 @@ from lightsleeper.design.progress import Progress
 from lightsleeper.design.yield_figures import Judge, Row, Rows, YieldSettings, yield_figures
 from lightsleeper.errors import InputError
 from lightsleeper.learning import rows_for
+from lightsleeper.recordings import Recording
 
 __all__ = ["digest_of", "effect_jobs", "measure_yield"]
 
@@ -122,7 +123,7 @@ def measure_yield(
     Args:
         design: the finished design; its recordings are read again.
         settings: see `YieldSettings`.
-        store: file of finished chips; those of the same design and settings are not made again.
+        store: file of finished chips; those of the same design, settings and sounds are not made again.
         workers: processes; -1 for all.
         progress: told of every finished group.
 
@@ -143,7 +144,7 @@ def measure_yield(
         sequence_s=settings.sequence_s,
         seed=settings.seed,
     )
-    finished = _Store(store, digest_of(design, settings, systematic))
+    finished = _Store(store, digest_of(design, settings, material.everything.recordings, systematic))
     rows = rows_for(design.frontend.bank.bands)
     here = design.frontend.process.temperature_c
     nominal = Chip(temperature_c=here, effects=())
@@ -178,16 +179,28 @@ def _named(job: _Job, test: ChipTest, judge: Judge, factory: Factory | None) -> 
     return job.name, job.run(test, judge, factory if job.temperatures_c else None)
 
 
-def digest_of(design: Design, settings: YieldSettings, systematic: FilterErrors | None = None) -> str:
-    """What a finished chip hangs on: all but how many there are; the transistors by the errors that they make."""
+def digest_of(
+    design: Design,
+    settings: YieldSettings,
+    recordings: Sequence[Recording],
+    systematic: FilterErrors | None = None,
+) -> str:
+    """What a finished chip hangs on: all but how many there are.
+
+    The transistors count by the errors that they make, the recordings by what is in them, wherever they lie.
+    """
     kept = dataclasses.asdict(settings)
     for name in ("chips", "effects", "transistors"):
         del kept[name]
     spread = dataclasses.asdict(Mismatch()) | dataclasses.asdict(TrimRange())
     common = [dataclasses.asdict(systematic)] if systematic else []
-    parts = [design.frontend.to_dict(), design.spec.model_dump(mode="json"), kept, spread, *common]
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    spec = design.spec.model_dump(mode="json", exclude={"recordings"})
+    names = [(each.file, each.label, each.source, each.fold) for each in recordings]
+    text = json.dumps([design.frontend.to_dict(), spec, kept, spread, *common, names], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    for each in recordings:
+        digest.update(each.samples.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _group(index: int, rows: int, settings: YieldSettings, chip: Chip) -> _Job:

@@ -164,7 +164,9 @@ def yield_figures(test: ChipTest, settings: YieldSettings, judge: Judge, jobs: d
     made = [row for name, rows in jobs.items() if name.startswith("chips ") for row in rows]
     before, after = ([row for row in made if row["stage"] == kind] for kind in ("before", "after"))
     chips = sorted({row["seed"] for row in made})
-    failed = {row["seed"] for row in after if not judge.good(row)}
+    failed, failed_first = (
+        {row["seed"] for row in after if not good(row)} for good in (judge.good, judge.good_at_first)
+    )
     good = len(chips) - len(failed)
     effects = {name.removeprefix("effect "): judge.summary(rows) for name, rows in jobs.items() if "effect" in name}
     by_temperature = {
@@ -176,6 +178,7 @@ def yield_figures(test: ChipTest, settings: YieldSettings, judge: Judge, jobs: d
         "temperatures_c": list(settings.temperatures_c),
         "yield": good / len(chips),
         "yield_interval": list(wilson_interval(good, len(chips))),
+        "yield_first_test": 1.0 - len(failed_first) / len(chips),
         "effects": {name: figures["loss_of_recall"] for name, figures in effects.items()},
         "nominal": {
             "recall": judge.recall,

@@ -2,17 +2,18 @@
 
 import io
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
 from torch.optim import lr_scheduler
 
 from lightsleeper.averaging import Settle, settle_weights
 from lightsleeper.errors import InputError
+from two_ranks import on_two_ranks
 
 POINTS = 400
 
@@ -56,10 +57,8 @@ def _equal(left: nn.Module, right: nn.Module) -> bool:
 GLITCH = range(200, 240)
 
 
-def _train_on_rank(rank: int, folder: str, shared: bool) -> None:
+def _train_on_rank(rank: int, shared: bool) -> dict[str, Any]:
     """Only rank 0 gets corrupt batches, so the ranks' own losses part by far."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     model = nn.parallel.DistributedDataParallel(_network())
     optimizer = Settle(model.parameters(), process_group=distributed.group.WORLD if shared else None)
     for step in range(320):
@@ -70,22 +69,13 @@ def _train_on_rank(rank: int, folder: str, shared: bool) -> None:
     with optimizer.averaged():
         averaged = [p.detach().clone() for p in model.parameters()]
     assert optimizer.control is not None
-    torch.save(
-        {
-            "own": [p.detach().clone() for p in model.parameters()],
-            "averaged": averaged,
-            "control": optimizer.control.state_dict(),
-        },
-        f"{folder}/{rank}.pt",
-    )
-    distributed.destroy_process_group()
+    own = [p.detach().clone() for p in model.parameters()]
+    return {"own": own, "averaged": averaged, "control": optimizer.control.state_dict()}
 
 
 @pytest.mark.slow
 def test_ranks_agree_though_their_losses_differ_and_equal_one_process_on_the_joint_batch() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_train_on_rank, args=(folder, True), nprocs=2)
-        first, second = (torch.load(Path(folder) / f"{rank}.pt") for rank in (0, 1))
+    first, second = on_two_ranks(_train_on_rank, True)
     assert first["control"]["roll_backs"] >= 1
     # A window under way is known to each rank by itself; what was judged is common.
     for control in (first["control"], second["control"]):
@@ -112,9 +102,7 @@ def test_ranks_agree_though_their_losses_differ_and_equal_one_process_on_the_joi
 @pytest.mark.slow
 def test_ranks_part_where_each_judges_by_its_own_loss() -> None:
     """Why `process_group` is there."""
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_train_on_rank, args=(folder, False), nprocs=2)
-        first, second = (torch.load(Path(folder) / f"{rank}.pt") for rank in (0, 1))
+    first, second = on_two_ranks(_train_on_rank, False)
     assert first["control"]["roll_backs"] > second["control"]["roll_backs"]
     assert not all(torch.equal(a, b) for a, b in zip(first["own"], second["own"], strict=True))
 

@@ -1,16 +1,16 @@
 """What averaging does for training, on one process and on two."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import nn
 
 from lightsleeper.averaging import PSWA, PSWM, PWALKS
 from lightsleeper.averaging.periodic_optimizer import PeriodicOptimizer
+from two_ranks import on_two_ranks
 
 EXAMPLES = 400
 
@@ -78,9 +78,7 @@ def test_training_is_deterministic() -> None:
     assert run() == run()
 
 
-def _train_on_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+def _train_on_rank(rank: int) -> dict[str, Any]:
     x, y = _two_classes(0)
     model = nn.parallel.DistributedDataParallel(_network(0))
     optimizer = PSWA(
@@ -94,15 +92,12 @@ def _train_on_rank(rank: int, folder: str) -> None:
     with optimizer.averaged():
         averaged = [p.detach().clone() for p in model.parameters()]
     own = [p.detach().clone() for p in model.parameters()]
-    torch.save({"own": own, "averaged": averaged, "write_backs": optimizer.write_backs}, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
+    return {"own": own, "averaged": averaged, "write_backs": optimizer.write_backs}
 
 
 @pytest.mark.slow
 def test_ranks_agree_and_equal_one_process_on_the_joint_batch() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_train_on_rank, args=(folder,), nprocs=2)
-        first, second = (torch.load(Path(folder) / f"{rank}.pt") for rank in (0, 1))
+    first, second = on_two_ranks(_train_on_rank)
     assert first["write_backs"] == second["write_backs"] == 2
     for part in ("own", "averaged"):
         assert all(torch.equal(a, b) for a, b in zip(first[part], second[part], strict=True))
